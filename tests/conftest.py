@@ -1,0 +1,36 @@
+"""What holds for every test."""
+
+import os
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import pandaprobe_otel
+from pandaprobe_otel import guard
+
+
+def pytest_sessionstart() -> None:
+    if os.environ.get("PANDAPROBE_EXPECT_WHEEL") == "1":
+        found = Path(pandaprobe_otel.__file__)
+        if not found.is_relative_to(sysconfig.get_path("purelib")):
+            raise pytest.UsageError(f"the installed wheel is to be tested, but {found} is imported")
+
+
+def pytest_report_header() -> str:
+    packages = ("pandaprobe-otel", "opentelemetry-sdk", "opentelemetry-util-genai", "wrapt")
+    return "tested: " + ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("PANDAPROBE_", "OTEL_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _loud_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "loud", True)
+    guard.forget_warnings()
