@@ -1,0 +1,264 @@
+"""Who the work at hand is for: session and user, where that comes from, and which source wins.
+
+Sessions and users live in OpenTelemetry's context, as baggage for others and as a `Frame` for us. A frame
+knows when its block has ended and where it was opened, because contexts alone cannot tell: a generator that
+holds a block open, or closes it in another task, leaves the context of the block behind in its consumer.
+"""
+
+import asyncio
+import sys
+import threading
+import weakref
+from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage] # in asyncio.events.__all__
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from opentelemetry import baggage
+from opentelemetry.context import Context, attach, create_key, get_current, get_value, set_value
+from opentelemetry.trace import get_current_span
+
+from ..attributes import SESSION_ID, USER_ID
+
+
+class Source(IntEnum):
+    """Where an id comes from; the lower, the stronger."""
+
+    BLOCK = 1
+    SET = 2
+    FRAMEWORK = 3
+    INBOUND = 4
+    PARENT = 5
+    NOWHERE = 6
+
+
+class Known(NamedTuple):
+    """An id and where it comes from; None from a block means that there is none in it."""
+
+    id: str | None
+    source: Source
+
+
+UNKNOWN = Known(None, Source.NOWHERE)
+
+
+class Identity(NamedTuple):
+    """A session and a user."""
+
+    session: Known = UNKNOWN
+    user: Known = UNKNOWN
+
+
+NOBODY = Identity()
+
+# What `set_session` and `set_user` have set.
+# A context variable of its own, for OpenTelemetry's context is put back when a span closes, and closing a
+# span must not undo `set_session`.
+ambient: ContextVar[Identity] = ContextVar("pandaprobe_ambient", default=NOBODY)
+
+_KEY = create_key("pandaprobe-frame")
+_here = threading.local()
+
+
+class Frame:
+    """One block that names a session, a user or both."""
+
+    __slots__ = ("_places", "_token", "closed", "names", "outer")
+
+    def __init__(self, names: Identity, outer: "Frame | None") -> None:
+        self.names = names
+        self.outer = outer
+        self.closed = False
+        self._places = [_Place()]
+        self._token: Token[Context] | None = None
+
+    @property
+    def opened_here(self) -> bool:
+        """Whether this thread and task opened the block."""
+        return self._places[0].is_here()
+
+    @property
+    def ended_here(self) -> bool:
+        """Whether the block has ended for this thread and task, because it opened or closed the block.
+
+        Any other that was started inside the block keeps its session, however late it runs.
+        """
+        return self.closed and any(place.is_here() for place in self._places)
+
+    def enter(self) -> None:
+        """Makes the block current."""
+        self._token = attach(in_context(get_current(), self))
+
+    def leave(self) -> None:
+        """Ends the block, also out of order or in another task than the one that entered it."""
+        self.closed = True
+        self._places.append(_Place())
+        token, self._token = self._token, None
+        # Under another frame, the context of the block that is still open above must stay.
+        if token is not None and get_value(_KEY) is self:
+            put_back(token)
+        _settle()
+
+
+def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
+    """A frame inside the current one; `enter` makes it current."""
+    outer = _live(_frame_in(None))
+    if outer is not None and not outer.opened_here:
+        # What was opened elsewhere never ends here, so its values are enough; a chain of tasks that each
+        # start the next would otherwise keep every block alive.
+        outer = Frame(_named(outer), None)
+    return Frame(Identity(session, user), outer)
+
+
+def in_context(context: Context, frame: Frame) -> Context:
+    """`context` with `frame` in it, and its ids as baggage."""
+    return _with_baggage(set_value(_KEY, frame, context), _of_frame(frame))
+
+
+def put_back(token: Token[Context]) -> None:
+    """`opentelemetry.context.detach` that stays silent in another task than the one that attached.
+
+    OpenTelemetry's own logs an error with a traceback there, though nothing is left to detach.
+    """
+    with suppress(ValueError, RuntimeError):
+        token.var.reset(token)
+
+
+def current(context: Context | None = None) -> Identity:
+    """The session and user that a span started in `context` belongs to."""
+    frame = _frame_in(context)
+    if frame is None and context is not None:
+        frame = _frame_in(None)
+    session, user = known = _of_frame(frame)
+    if session.source is Source.NOWHERE or user.source is Source.NOWHERE:
+        attributes: Any = getattr(get_current_span(context), "attributes", None)
+        if attributes:
+            session = _or_parent(session, attributes.get(SESSION_ID))
+            user = _or_parent(user, attributes.get(USER_ID))
+            return Identity(session, user)
+    return known
+
+
+def in_block(field: str) -> bool:
+    """Whether a block names `field` ("session" or "user") here."""
+    return getattr(_named(_frame_in(None)), field).source is Source.BLOCK
+
+
+def publish(context: Context, gone: Identity = NOBODY) -> None:
+    """Makes `context` current with the baggage that holds in it; the ids in `gone` hold no longer."""
+    renewed = _with_baggage(context, _of_frame(_frame_in(context)), gone)
+    if renewed is not get_current():
+        attach(renewed)
+
+
+def transplant(source: Context, context: Context) -> Context:
+    """`context` with the frame of `source` instead of its own, and with nothing else of `source`."""
+    held, frame = _frame_in(context), _frame_in(source)
+    if held is not frame:
+        context = _with_baggage(set_value(_KEY, frame, context), _of_frame(frame), _of_frame(held))
+    return context
+
+
+def _frame_in(context: Context | None) -> Frame | None:
+    frame = get_value(_KEY, context)
+    return frame if isinstance(frame, Frame) else None
+
+
+def _of_frame(frame: Frame | None) -> Identity:
+    named, set_here = _named(frame), ambient.get()
+    if set_here is NOBODY:
+        return named
+    return Identity(*map(_stronger, named, set_here))
+
+
+def _named(frame: Frame | None) -> Identity:
+    if frame is None:
+        return NOBODY
+    if frame.outer is None and not frame.closed:
+        return frame.names
+    session = user = UNKNOWN
+    while frame is not None:
+        if not frame.ended_here:
+            session, user = _stronger(session, frame.names.session), _stronger(user, frame.names.user)
+        frame = frame.outer
+    return Identity(session, user)
+
+
+def _stronger(inner: Known, outer: Known) -> Known:
+    return outer if outer.source < inner.source else inner
+
+
+def _live(frame: Frame | None) -> Frame | None:
+    while frame is not None and frame.ended_here:
+        frame = frame.outer
+    return frame
+
+
+def _or_parent(known: Known, id: object) -> Known:
+    if known.source is Source.NOWHERE and isinstance(id, str):
+        return Known(id, Source.PARENT)
+    return known
+
+
+def _settle() -> None:
+    """Takes what has ended off the top of the current context, and brings its baggage up to date."""
+    context = get_current()
+    frame, gone = _frame_in(context), NOBODY
+    while frame is not None and frame.ended_here:
+        gone = Identity(*map(_stronger, gone, frame.names))
+        frame = frame.outer
+    if gone is not NOBODY:
+        publish(set_value(_KEY, frame, context), gone)
+    elif ambient.get() is not NOBODY:
+        publish(context)
+
+
+def _with_baggage(context: Context, identity: Identity, gone: Identity = NOBODY) -> Context:
+    for key, known, former in (
+        (SESSION_ID, identity.session, gone.session),
+        (USER_ID, identity.user, gone.user),
+    ):
+        held = baggage.get_baggage(key, context)
+        if known.id is not None:
+            if held != known.id:
+                context = baggage.set_baggage(key, known.id, context)
+        elif held is not None and (known.source is Source.BLOCK or held == former.id):
+            context = baggage.remove_baggage(key, context)
+    return context
+
+
+class _Place:
+    """A thread, and the task in it."""
+
+    __slots__ = ("_task", "_thread")
+
+    def __init__(self) -> None:
+        self._thread = _current_thread()
+        task = _current_task()
+        self._task = None if task is None else weakref.ref(task)
+
+    def is_here(self) -> bool:
+        if self._thread is not _current_thread():
+            return False
+        return _current_task() is (None if self._task is None else self._task())
+
+
+def _current_thread() -> object:
+    # Thread idents are used again as soon as a thread has ended; an object that is still referred to is not.
+    try:
+        return _here.thread
+    except AttributeError:
+        _here.thread = thread = object()
+        return thread
+
+
+def _current_task() -> object | None:
+    # `asyncio.current_task` raises without a running loop, which costs eight times as much as asking first.
+    if _get_running_loop() is not None:
+        return asyncio.current_task()
+    trio: Any = sys.modules.get("trio")
+    try:
+        return trio.lowlevel.current_task() if trio is not None else None
+    except (AttributeError, RuntimeError):
+        return None
