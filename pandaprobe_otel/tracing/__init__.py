@@ -1,0 +1,1 @@
+"""The manual API: traces and spans by hand."""
