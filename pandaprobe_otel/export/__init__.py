@@ -1,0 +1,1 @@
+"""The way out: from ended spans to PandaProbe."""

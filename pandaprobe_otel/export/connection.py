@@ -1,0 +1,82 @@
+"""One keep-alive HTTP connection to an endpoint."""
+
+import os
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import certifi
+import urllib3
+
+# OpenTelemetry's settings for the trust in an OTLP receiver; the more specific one holds.
+_CERTIFICATE = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
+_CLIENT_CERTIFICATE = (
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+)
+_CLIENT_KEY = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY")
+
+
+class Connection:
+    """Posts to an endpoint; makes no second attempt and follows no redirect.
+
+    Args:
+        endpoint: The base URL.
+        headers: What every request carries.
+    """
+
+    def __init__(self, endpoint: str, headers: Mapping[str, str]) -> None:
+        self.endpoint = endpoint
+        self._headers = dict(headers)
+        self._pool: urllib3.PoolManager | None = None
+        self._pid = 0
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], give_up_at: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Posts `body`.
+
+        Args:
+            path: The path below the endpoint.
+            body: The request's body.
+            headers: What this request carries besides.
+            give_up_at: When to stop waiting, on the clock of `time.monotonic`.
+
+        Raises:
+            urllib3.exceptions.HTTPError: When there is no answer.
+        """
+        patience = max(0.001, give_up_at - monotonic())
+        return self._manager().request(
+            "POST",
+            self.endpoint + path,
+            body=body,
+            headers={**self._headers, **headers},
+            timeout=urllib3.Timeout(total=patience),
+            retries=False,
+            redirect=False,
+        )
+
+    def _manager(self) -> urllib3.PoolManager:
+        # A child of `fork` has the parent's sockets; two processes that write to one lose what both send.
+        if self._pool is None or self._pid != os.getpid():
+            self._pool, self._pid = _pool_for(self.endpoint), os.getpid()
+        return self._pool
+
+
+def _pool_for(endpoint: str) -> urllib3.PoolManager:
+    parts = urlsplit(endpoint)
+    trust: dict[str, Any] = {
+        "ca_certs": _first(_CERTIFICATE) or certifi.where(),
+        "cert_file": _first(_CLIENT_CERTIFICATE),
+        "key_file": _first(_CLIENT_KEY),
+    }
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        return urllib3.ProxyManager(proxy, **trust)
+    return urllib3.PoolManager(**trust)
+
+
+def _first(names: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)

@@ -1,0 +1,1 @@
+"""Starting: settings, provider and exporter become a running client."""

@@ -1,0 +1,171 @@
+"""`init` and the client that it starts; `flush` and `shutdown`."""
+
+import logging
+import os
+from dataclasses import asdict
+from threading import RLock
+
+from opentelemetry import trace
+from typing_extensions import Unpack
+
+from .. import runtime
+from .._version import __version__
+from ..export.exporter import PandaProbeSpanExporter
+from ..export.processor import SHUTDOWN_TIMEOUT, ExportProcessor, Pipeline
+from ..guard import report, warn_once
+from ..session.stamping import evicted
+from ..session.threads import carry_into_threads
+from ..settings import Settings, SettingsKeywords, resolve
+from .provider import join_or_build, stamp_logs
+
+_logger = logging.getLogger("pandaprobe_otel.setup")
+
+_lock = RLock()
+
+
+class Client:
+    """PandaProbe in this process: its settings, and where its spans are made and sent."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tracer_provider: trace.TracerProvider = runtime.NO_PROVIDER
+        self.tracer: trace.Tracer = runtime.NO_TRACER
+        self._processor: ExportProcessor | None = None
+        if settings.enabled:
+            exporter = PandaProbeSpanExporter(lost_attributes=evicted, **asdict(settings))
+            self.tracer_provider, self._processor = join_or_build(settings)
+            self.tracer = self.tracer_provider.get_tracer("pandaprobe_otel", __version__)
+            self._processor.use(Pipeline(settings, exporter))
+            stamp_logs()
+            carry_into_threads()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is traced."""
+        return self.settings.enabled
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Sends what has ended so far.
+
+        Args:
+            timeout: Longest time to wait, in seconds.
+
+        Returns:
+            Whether all of it was accepted in time.
+        """
+        return self._processor is None or self._processor.flush(timeout)
+
+    def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+        """Sends what has ended so far and stops; spans that end later are not sent.
+
+        Args:
+            timeout: Longest time to wait, in seconds.
+
+        Returns:
+            Whether all of it was accepted in time.
+        """
+        return self._processor is None or self._processor.end(timeout)
+
+
+def init(**settings: Unpack[SettingsKeywords]) -> Client:
+    """Starts PandaProbe in this process, or changes its settings.
+
+    Joins the global TracerProvider, or sets one when there is none. Every setting may also come from the
+    environment, as `PANDAPROBE_API_KEY` for `api_key`. Called again with the same settings it changes
+    nothing; with others, spans that have ended still go where they belonged.
+
+        pandaprobe.init(api_key="sk_pp_…", project_name="support-agent")
+
+    Args:
+        settings: The settings; `docs/settings.md` lists them.
+
+    Raises:
+        TypeError: For a setting that does not exist.
+        ValueError: For a value that cannot be read, or when the API key or the project is missing.
+    """
+    wanted = resolve(settings)
+    if wanted.enabled and wanted.missing:
+        names = " and ".join(f"{option.keyword} ({option.env})" for option in wanted.missing)
+        raise ValueError(f"init() needs {names}; without them it sends only to an endpoint on loopback")
+    return _start(wanted)
+
+
+def get_client() -> Client | None:
+    """The client of this process, started from the environment at first use; None where that cannot be."""
+    runtime.ensure_started()
+    return _current()
+
+
+def flush(timeout: float = 30.0) -> bool:
+    """Sends what has ended so far.
+
+    Args:
+        timeout: Longest time to wait, in seconds.
+
+    Returns:
+        Whether all of it was accepted in time; True when there is no client.
+    """
+    client = _current()
+    return client is None or client.flush(timeout)
+
+
+def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+    """Sends what has ended so far and stops; spans that end later are not sent until `init` is called again.
+
+    Args:
+        timeout: Longest time to wait, in seconds.
+
+    Returns:
+        Whether all of it was accepted in time; True when there is no client.
+    """
+    global _stopped
+    client = _current()
+    if client is None:
+        return True
+    _stopped = True
+    return client.shutdown(timeout)
+
+
+# The environment that was not enough to start from, so that it is not read again for every span.
+_unusable: tuple[str | None, ...] | None = None
+_stopped = False
+
+
+def start_from_environment() -> None:
+    """Starts the client from the environment, where that says enough; never raises."""
+    global _unusable
+    found = tuple(
+        os.environ.get(f"PANDAPROBE_{name}") for name in ("API_KEY", "PROJECT_NAME", "ENDPOINT", "ENABLED")
+    )
+    if found == _unusable:
+        return
+    try:
+        wanted = resolve(strict=False)
+        if not wanted.enabled or not wanted.missing:
+            _start(wanted)
+            return
+        names = " and ".join(option.env for option in wanted.missing)
+        warn_once(_logger, f"missing {names}", "nothing is traced: set %s, or call init()", names)
+    except Exception as error:
+        report("start_from_environment", error)
+    _unusable = found
+
+
+def _start(wanted: Settings) -> Client:
+    global _stopped
+    with _lock:
+        client = _current()
+        if client is None or client.settings != wanted or _stopped:
+            if wanted.debug:
+                logging.getLogger("pandaprobe_otel").setLevel(logging.DEBUG)
+            former, client = client, Client(wanted)
+            runtime.activate(client)
+            _stopped = False
+            if former is not None and former.tracer_provider is not client.tracer_provider:
+                former.shutdown()
+        return client
+
+
+def _current() -> Client | None:
+    client = runtime.active()
+    return client if isinstance(client, Client) else None

@@ -1,0 +1,47 @@
+"""Runs a program in a process of its own: what it sets for the whole process stays there."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+
+def run(program: str, *, seconds: float = 60, **environment: str) -> "Ended":
+    """Runs Python code; what it passes to `tell` comes back as `told`.
+
+    Args:
+        program: The code.
+        seconds: The longest time that it may take.
+        environment: Variables besides those of the test, without PANDAPROBE_* and OTEL_*.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PANDAPROBE_", "OTEL_"))}
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _PREAMBLE + textwrap.dedent(program)],
+        env={**env, **environment},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return Ended(process)
+
+
+_PREAMBLE = """
+import json, sys
+def tell(**facts): print("told " + json.dumps(facts), flush=True)
+"""
+
+
+class Ended:
+    """What a program said, and how it ended."""
+
+    def __init__(self, process: "subprocess.CompletedProcess[str]") -> None:
+        self.code = process.returncode
+        self.errors = process.stderr
+        assert self.code == 0, self.errors
+        self.told: dict[str, Any] = {}
+        for line in process.stdout.splitlines():
+            if line.startswith("told "):
+                self.told |= json.loads(line[5:])

@@ -1,0 +1,104 @@
+"""An OTLP/HTTP receiver on loopback that keeps what arrives, and answers as it is told."""
+
+import gzip
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+# Status, headers, body; or None for no answer at all.
+Answer = tuple[int, dict[str, str], bytes] | None
+OK: Answer = (200, {}, b"")
+
+
+class Receiver:
+    """Runs from `with` to `with`'s end.
+
+    Args:
+        answers: The answers to the first requests; then every request is taken.
+    """
+
+    def __init__(self, *answers: Answer, port: int = 0) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.connections: set[Any] = set()
+        self.released = threading.Event()
+        remaining = list(answers)
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.paths.append(self.path)
+                receiver.headers.append(dict(self.headers))
+                receiver.connections.add(self.client_address)
+                answer = remaining.pop(0) if remaining else OK
+                if answer is None:
+                    receiver.released.wait(30)
+                    self.close_connection = True
+                    return
+                status, headers, content = answer
+                if 200 <= status < 300:
+                    receiver.requests.append(ExportTraceServiceRequest.FromString(gzip.decompress(body)))
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "Receiver":
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def spans(self) -> list[Span]:
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def span(self, name: str) -> Span:
+        (found,) = [span for span in self.spans if span.name == name]
+        return found
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        return attributes_of(self.requests[0].resource_spans[0].resource)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 5) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen in time"
+            time.sleep(0.005)
+
+
+def attributes_of(holder: Any) -> dict[str, Any]:
+    return {item.key: _value(item.value) for item in holder.attributes}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    return getattr(value, kind) if kind else None

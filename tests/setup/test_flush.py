@@ -1,0 +1,114 @@
+"""`flush` and `shutdown` keep to their time and tell the truth."""
+
+import time
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from otlp_receiver import OK, Receiver
+
+from pandaprobe_otel.export.exporter import PandaProbeSpanExporter
+from pandaprobe_otel.export.processor import ExportProcessor, Pipeline
+from pandaprobe_otel.settings import resolve
+
+
+class Sender:
+    """A provider with our exporting processor."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        wanted = {"endpoint": url, "flush_interval": 60, **settings}
+        self.processor = ExportProcessor()
+        self.processor.use(Pipeline(resolve(wanted), PandaProbeSpanExporter(**wanted)))
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(self.processor)
+
+    def make(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.provider.get_tracer("x").start_span("span").end()
+
+
+@pytest.fixture
+def watch() -> Any:
+    start = time.monotonic()
+    return lambda: time.monotonic() - start
+
+
+def test_flush_says_yes_when_all_arrived() -> None:
+    with Receiver() as receiver:
+        sender = Sender(receiver.url)
+        sender.make(300)
+        assert sender.processor.flush(5)
+        assert len(receiver.spans) == 300
+        assert sender.processor.end(5)
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413])
+def test_flush_says_no_when_spans_were_refused(status: int) -> None:
+    with Receiver((status, {}, b"")) as receiver:
+        sender = Sender(receiver.url)
+        sender.make()
+        assert not sender.processor.flush(5)
+        sender.make()
+        assert sender.processor.flush(5), "what was lost before is not said again"
+        assert sender.processor.end(5)
+
+
+def test_flush_says_no_when_the_queue_overflowed(recwarn: pytest.WarningsRecorder) -> None:
+    with Receiver() as receiver:
+        sender = Sender(receiver.url, batch_size=1, max_queue_size=1)
+        with_gap = 200
+        sender.make(with_gap)
+        flushed = sender.processor.flush(5)
+        assert flushed is (len(receiver.spans) == with_gap)
+        sender.processor.end(5)
+
+
+def test_flush_keeps_to_its_time_when_nothing_answers(watch: Any) -> None:
+    with Receiver(None, None) as receiver:
+        sender = Sender(receiver.url)
+        sender.make()
+        assert not sender.processor.flush(0.3)
+        assert watch() < 1
+        assert not sender.processor.end(0.3)
+        assert watch() < 2
+
+
+def test_shutdown_keeps_to_its_time_when_nothing_listens(watch: Any) -> None:
+    sender = Sender("http://127.0.0.1:9")
+    sender.make()
+    assert not sender.processor.end(0.5)
+    assert watch() < 1.5
+
+
+def test_shutdown_sends_what_is_queued() -> None:
+    with Receiver() as receiver:
+        sender = Sender(receiver.url)
+        sender.make(3)
+        sender.provider.shutdown()
+        assert len(receiver.spans) == 3
+
+
+def test_spans_after_shutdown_are_said_once_to_be_lost(caplog: pytest.LogCaptureFixture) -> None:
+    with Receiver() as receiver:
+        sender = Sender(receiver.url)
+        assert sender.processor.end(5)
+        sender.make(3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "spans that end after shutdown() are not sent; init() starts again"
+    ]
+
+
+def test_nothing_made_is_all_arrived() -> None:
+    sender = Sender("http://127.0.0.1:9")
+    assert sender.processor.flush(1)
+    assert sender.processor.end(1)
+
+
+def test_passing_failure_is_made_good() -> None:
+    with Receiver((503, {}, b""), (429, {"Retry-After": "1"}, b""), OK) as receiver:
+        sender = Sender(receiver.url)
+        sender.make()
+        assert sender.processor.flush(10)
+        assert len(receiver.paths) == 3
+        assert len(receiver.spans) == 1
+        sender.processor.end(5)
