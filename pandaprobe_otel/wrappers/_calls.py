@@ -1,0 +1,155 @@
+"""Methods of one object, traced so that the call goes on whatever becomes of the tracing.
+
+A tracing function has the signature of a wrapt wrapper, `traced(wrapped, instance, args, kwargs)`.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from typing import Any
+
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import get_current_span
+from wrapt import FunctionWrapper
+
+from .. import guard, runtime
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+Traced = Callable[[Callable[..., Any], Any, Args, Kwargs], Any]
+
+
+class _Method(FunctionWrapper):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
+    """A method that was wrapped here; its type is how it is told from everyone else's."""
+
+
+def wrap_method(target: object, name: str, traced: Traced) -> None:
+    """Puts `traced` around one method of one object; the second time does nothing."""
+    if not is_wrapped(target, name):
+        setattr(target, name, _Method(getattr(target, name), traced))
+
+
+def unwrap_method(target: object, name: str) -> None:
+    """Undoes `wrap_method`."""
+    if is_wrapped(target, name):
+        original: Any = vars(target)[name].__wrapped__
+        delattr(target, name)
+        if getattr(target, name, None) != original:
+            setattr(target, name, original)
+
+
+def is_wrapped(target: object, name: str) -> bool:
+    """Whether `wrap_method` put something around this method of this object."""
+    return isinstance(vars(target).get(name), _Method)
+
+
+def is_uncached(target: object, name: str) -> bool:
+    """Whether this is a cached property that nobody has used yet."""
+    return name not in vars(target) and isinstance(getattr(type(target), name, None), cached_property)
+
+
+def forget_cached(target: object, *names: str) -> None:
+    """Drops cached properties of an object, which were built from its methods as they were before."""
+    for name in names:
+        if isinstance(getattr(type(target), name, None), cached_property):
+            vars(target).pop(name, None)
+
+
+def unobtrusive(traced: Traced, where: str) -> Traced:
+    """Makes a tracing function one that can fail without the caller noticing.
+
+    The call is made exactly once, its result or exception is the caller's, and a fault of the tracing is
+    reported and leaves nothing behind in the context. While PandaProbe is off, or instrumentation suppressed
+    (`opentelemetry.instrumentation.utils.suppress_instrumentation`), the call is made as if never wrapped.
+    """
+    make = _unobtrusive_async if inspect.iscoroutinefunction(traced) else _unobtrusive
+    return make(traced, where)
+
+
+def _unobtrusive(traced: Traced, where: str) -> Traced:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
+        if not _is_on():
+            return wrapped(*args, **kwargs)
+        outcome = _Outcome(wrapped)
+        before = get_current()
+        try:
+            return traced(outcome, instance, args, kwargs)
+        except Exception as error:
+            if error is outcome.error or guard.loud:
+                raise
+            _clean_up(where, error, before)
+        return outcome.value() if outcome.known else wrapped(*args, **kwargs)
+
+    return call
+
+
+def _unobtrusive_async(traced: Traced, where: str) -> Traced:
+    async def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
+        if not _is_on():
+            return await wrapped(*args, **kwargs)
+        outcome = _AsyncOutcome(wrapped)
+        before = get_current()
+        try:
+            return await traced(outcome, instance, args, kwargs)
+        except Exception as error:
+            if error is outcome.error or guard.loud:
+                raise
+            _clean_up(where, error, before)
+        return outcome.value() if outcome.known else await wrapped(*args, **kwargs)
+
+    return call
+
+
+class _Outcome:
+    """Makes the call and remembers how it ended."""
+
+    def __init__(self, wrapped: Callable[..., Any]) -> None:
+        # For tracing functions that read the signature.
+        update_wrapper(self, wrapped, updated=())
+        self._wrapped = wrapped
+        self._result: Any = None
+        self.error: BaseException | None = None
+        self.known = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            self._result = self._wrapped(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.known = True
+        return self._result
+
+    def value(self) -> Any:
+        """What the call gave: its result, or its exception raised again."""
+        if self.error is not None:
+            raise self.error
+        return self._result
+
+
+class _AsyncOutcome(_Outcome):
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            self._result = await self._wrapped(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.known = True
+        return self._result
+
+
+def _is_on() -> bool:
+    return runtime.enabled() and is_instrumentation_enabled()
+
+
+def _clean_up(where: str, error: Exception, before: Context) -> None:
+    """Reports a fault, and ends the span that it left current."""
+    if get_current() is not before:
+        left = get_current_span()
+        if left is not get_current_span(before):
+            left.end()
+        attach(before)
+    guard.report(where, error)
