@@ -1,0 +1,74 @@
+"""The attributes of a span, and which of them have been used: the others are its metadata."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+
+def parsed(value: Any) -> Any:
+    """What a JSON text stands for; any other value, and text that is no JSON, as it is.
+
+    OTel's limit of attribute lengths cuts JSON anywhere, so that text may be part of one.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def structured(value: Any) -> Any:
+    """What a JSON text stands for when that is an object or an array; any other value as it is.
+
+    For attributes that hold either JSON or plain text, in which `42` is text.
+    """
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        return parsed(value)
+    return value
+
+
+def as_mapping(value: Any) -> Mapping[str, Any] | None:
+    """The value when it is a mapping."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+
+
+def as_list(value: Any) -> Sequence[Any] | None:
+    """The value when it is a list."""
+    return cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else None
+
+
+class AttributeReader:
+    """Reads attributes; what is taken does not show up in `rest`."""
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self._attributes = attributes
+        self._taken: set[str] = set()
+
+    def get(self, key: str) -> Any:
+        return self._attributes.get(key)
+
+    def take(self, key: str) -> Any:
+        self._taken.add(key)
+        return self._attributes.get(key)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        self._taken.update(keys)
+
+    def take_object(self, key: str) -> Mapping[str, Any]:
+        """A JSON object; when the attribute is none it stays untaken, and the answer is empty."""
+        value = as_mapping(parsed(self._attributes.get(key)))
+        if value is None:
+            return {}
+        self._taken.add(key)
+        return value
+
+    def take_prefixed(self, prefix: str) -> dict[str, Any]:
+        """All attributes below a prefix, by the rest of their keys."""
+        found = {key: value for key, value in self._attributes.items() if key.startswith(prefix)}
+        self._taken.update(found)
+        return {key[len(prefix) :]: value for key, value in found.items()}
+
+    def rest(self) -> dict[str, Any]:
+        """What nobody has taken."""
+        return {key: value for key, value in self._attributes.items() if key not in self._taken}

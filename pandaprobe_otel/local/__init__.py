@@ -1,0 +1,1 @@
+"""The embedded PandaProbe: takes OTLP, and answers as PandaProbe's API does."""
