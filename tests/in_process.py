@@ -16,16 +16,22 @@ def run(program: str, *, seconds: float = 60, **environment: str) -> "Ended":
         seconds: The longest time that it may take.
         environment: Variables besides those of the test, without PANDAPROBE_* and OTEL_*.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PANDAPROBE_", "OTEL_"))}
     process = subprocess.run(
         [sys.executable, "-W", "error", "-c", _PREAMBLE + textwrap.dedent(program)],
-        env={**env, **environment},
+        env={**clean_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=seconds,
         check=False,
     )
     return Ended(process)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would set anything of the package."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("PANDAPROBE_", "OTEL_"))
+    }
 
 
 _PREAMBLE = """
