@@ -1,0 +1,166 @@
+"""Everything that is run on the project, locally and in CI: `make test`, or `nox -s NAME`."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+WORK = ROOT / "build"
+REPORTS = WORK / "reports"
+LOWEST = "tests/constraints/lowest.txt"
+EXTRAS = "[openai,local]"
+
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+SUPPORTED = nox.project.python_versions(PYPROJECT)
+
+
+def installed_pythons() -> list[str]:
+    """The supported versions that this machine has; PATH is made to lead to those that pyenv keeps."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = []
+    for version in SUPPORTED:
+        kept = sorted(pyenv.glob(f"{version}.*/bin"))
+        if runs(shutil.which(f"python{version}")):
+            found.append(version)
+        elif kept:
+            found.append(version)
+            os.environ["PATH"] = f"{kept[-1]}{os.pathsep}{os.environ['PATH']}"
+    return found or [f"{sys.version_info.major}.{sys.version_info.minor}"]
+
+
+def runs(program: str | None) -> bool:
+    """Whether it is an interpreter: pyenv puts shims on PATH that fail for versions that are not active."""
+    return (
+        bool(program)
+        and subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode == 0
+    )
+
+
+# The oldest supported version is asked for even where it is not installed, so that the skip is seen.
+TESTED = list(dict.fromkeys([SUPPORTED[0], installed_pythons()[-1]]))
+
+nox.needs_version = ">=2026.10"
+nox.options.allow_parallel = True
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "integration", "tests", "report"]
+
+
+def group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def install_wheel(session: nox.Session, *requirements: str, extras: str = EXTRAS) -> Path:
+    """Installs the wheel with what is newest, or with what the given constraints say."""
+    (wheel,) = (WORK / "wheel").glob("*.whl")
+    session.install("--upgrade", f"{wheel}{extras}", *requirements)
+    # Its version stays the same while its code changes.
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    return wheel
+
+
+def run_pytest(session: nox.Session, *args: str) -> None:
+    name = re.sub(r"[^\w.]+", "-", session.name).strip("-")
+    # From a folder that holds no package, so that no subprocess of a test finds the checkout either.
+    with session.chdir(REPORTS):
+        session.run(
+            "pytest",
+            f"--config-file={ROOT / 'pyproject.toml'}",
+            f"--junitxml={name}.xml",
+            f"--override-ini=cache_dir={session.cache_dir / name}",
+            f"--cov-config={ROOT / 'pyproject.toml'}",
+            *args,
+            *session.posargs,
+            str(ROOT / "tests"),
+            env={"PANDAPROBE_EXPECT_WHEEL": "1", "COVERAGE_FILE": f".coverage.{name}"},
+        )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the walls between the rooms."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The wheel that the other sessions install; made from the sdist, so that this is whole too."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    REPORTS.mkdir(parents=True)
+    session.install("build[uv]")
+    session.run("python", "-m", "build", "--installer=uv", f"--outdir={WORK / 'wheel'}", silent=True)
+
+
+@nox.session(requires=["wheel"])
+def types(session: nox.Session) -> None:
+    """The package in pyright's strict mode, against the newest of what it stands on."""
+    install_wheel(session, *group("types"))
+    session.run("pyright")
+
+
+@nox.session(python=TESTED, requires=["wheel"])
+@nox.parametrize("otel", ["lowest", "newest"])
+def tests(session: nox.Session, otel: str) -> None:
+    """The installed wheel, on the oldest and the newest Python, with lowest and newest dependencies."""
+    constraints = ["--constraint", LOWEST] if otel == "lowest" else []
+    install_wheel(session, *group("test"), *constraints)
+    run_pytest(session, "-m", "not integration", "--cov", "--cov-report=")
+
+
+@nox.session(requires=["wheel"])
+def integration(session: nox.Session) -> None:
+    """Beside other packages and against other programs."""
+    built = install_wheel(session, *group("integration"))
+    session.env["PANDAPROBE_WHEEL"] = str(built)
+    run_pytest(session, "-m", "integration", "--timeout=600")
+
+
+@nox.session(requires=["tests", "integration"])
+def report(session: nox.Session) -> None:
+    """Coverage of all runs together, and how many tests there were."""
+    session.install("coverage")
+    session.env["COVERAGE_FILE"] = str(REPORTS / ".coverage")
+    session.run("coverage", "combine", "--quiet", "--keep", str(REPORTS))
+    session.run("coverage", "report")
+    suites = [suite for file in REPORTS.glob("*.xml") for suite in ET.parse(file).iter("testsuite")]
+    ran, failed, errors, skipped = (
+        sum(int(suite.get(key, 0)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")
+    )
+    bad = failed + errors
+    (REPORTS / "total.txt").write_text(f"{ran - bad - skipped} passed, {bad} failed, {skipped} skipped\n")
+
+
+@nox.session(requires=["wheel"], allow_parallel=False)
+def bench(session: nox.Session) -> None:
+    """Every script of bench/, one after the other and alone on the machine."""
+    install_wheel(session)
+    for script in sorted(ROOT.glob("bench/*.py")):
+        session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The pages of docs/ as a site in build/site; a link that leads nowhere fails."""
+    session.install("mkdocs")
+    settings = {
+        "site_name": PYPROJECT["project"]["name"],
+        "docs_dir": str(ROOT / "docs"),
+        "site_dir": str(WORK / "site"),
+        "validation": {"links": {"anchors": "warn", "unrecognized_links": "warn"}},
+    }
+    WORK.mkdir(exist_ok=True)
+    # JSON is YAML.
+    (WORK / "mkdocs.yml").write_text(json.dumps(settings))
+    session.run("mkdocs", "build", "--strict", "--quiet", "--config-file", str(WORK / "mkdocs.yml"))
