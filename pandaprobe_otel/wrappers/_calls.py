@@ -56,22 +56,26 @@ def forget_cached(target: object, *names: str) -> None:
             vars(target).pop(name, None)
 
 
-def unobtrusive(traced: Traced, where: str) -> Traced:
+def unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any] = lambda method: method) -> Traced:
     """Makes a tracing function one that can fail without the caller noticing.
 
     The call is made exactly once, its result or exception is the caller's, and a fault of the tracing is
     reported and leaves nothing behind in the context. While PandaProbe is off, or instrumentation suppressed
     (`opentelemetry.instrumentation.utils.suppress_instrumentation`), the call is made as if never wrapped.
+
+    Args:
+        where: What is traced, for the report.
+        beneath: Gives the method to trace, where others have put layers of their own around it.
     """
     make = _unobtrusive_async if inspect.iscoroutinefunction(traced) else _unobtrusive
-    return make(traced, where)
+    return make(traced, where, beneath)
 
 
-def _unobtrusive(traced: Traced, where: str) -> Traced:
+def _unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> Traced:
     def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if not _is_on():
             return wrapped(*args, **kwargs)
-        outcome = _Outcome(wrapped)
+        outcome = _Outcome(beneath(wrapped))
         before = get_current()
         try:
             return traced(outcome, instance, args, kwargs)
@@ -84,11 +88,11 @@ def _unobtrusive(traced: Traced, where: str) -> Traced:
     return call
 
 
-def _unobtrusive_async(traced: Traced, where: str) -> Traced:
+def _unobtrusive_async(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> Traced:
     async def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if not _is_on():
             return await wrapped(*args, **kwargs)
-        outcome = _AsyncOutcome(wrapped)
+        outcome = _AsyncOutcome(beneath(wrapped))
         before = get_current()
         try:
             return await traced(outcome, instance, args, kwargs)

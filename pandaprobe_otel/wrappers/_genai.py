@@ -133,6 +133,17 @@ def openai_patch(name: str) -> Callable[[TelemetryHandler], Traced] | None:
     return None
 
 
+def beneath_official(method: Any) -> Any:
+    """The method without the layer that `OpenAIInstrumentor` has put around it for the whole process.
+
+    Two layers would make one span too, but with wrapt before 2.2 and Python 3.12 or newer the outer one fails
+    on streams of the inner one.
+    """
+    while getattr(getattr(method, "_self_wrapper", None), "__module__", None) == _OPENAI:
+        method = method.__wrapped__
+    return method
+
+
 def _with_safe_streams(patch: Callable[[TelemetryHandler], Traced]) -> Callable[[TelemetryHandler], Traced]:
     def patched(made: TelemetryHandler) -> Traced:
         traced = patch(made)

@@ -134,7 +134,7 @@ def _traced(patch: str, handler: _genai.TelemetryHandler, asynchronous: bool) ->
     make = _genai.openai_patch(f"async_{patch}" if asynchronous else patch)
     if make is None:
         return None
-    traced = _calls.unobtrusive(make(handler), "wrap_openai")
+    traced = _calls.unobtrusive(make(handler), "wrap_openai", _genai.beneath_official)
 
     def call(wrapped: Any, instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
         return traced(wrapped, instance, args, {name: _readable_twice(name, kwargs[name]) for name in kwargs})
