@@ -16,6 +16,8 @@ WORK = ROOT / "build"
 REPORTS = WORK / "reports"
 LOWEST = "tests/constraints/lowest.txt"
 EXTRAS = "[openai,local]"
+# What bench/ compares with.
+PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")
 
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 SUPPORTED = nox.project.python_versions(PYPROJECT)
@@ -144,10 +146,9 @@ def report(session: nox.Session) -> None:
 
 @nox.session(requires=["wheel"], allow_parallel=False)
 def bench(session: nox.Session) -> None:
-    """Every script of bench/, one after the other and alone on the machine."""
-    install_wheel(session)
-    for script in sorted(ROOT.glob("bench/*.py")):
-        session.run("python", str(script), *session.posargs)
+    """What tracing costs, beside others; alone on the machine."""
+    install_wheel(session, *PEERS)
+    session.run("python", str(ROOT / "bench/run.py"), *session.posargs)
 
 
 @nox.session
