@@ -1,0 +1,60 @@
+"""The folder of a project: whose files are in it, and how much they hold."""
+
+import os
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+
+def project_key(endpoint: str, project_name: str | None, api_key: str | None) -> str:
+    """A name for the place that items go to, from which the API key cannot be read."""
+    digest = blake2b(digest_size=16, person=b"pandaprobe-spool")
+    for part in (endpoint, project_name or "", blake2b((api_key or "").encode()).hexdigest()):
+        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+class Around(NamedTuple):
+    """What others have in a folder: their queues' files, the oldest first, and the bytes of everything."""
+
+    queues: dict[Path, int]
+    bytes: int
+
+
+def look_around(folder: Path, own: set[Path]) -> Around:
+    """Finds what others have in a folder."""
+    queues: dict[Path, int] = {}
+    total = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name, _, kind = entry.name.partition(".")
+            path = folder / f"{name}.db"
+            if path in own:
+                continue
+            size = 0
+            with suppress(OSError):
+                size = entry.stat().st_size
+            total += size
+            # A lock without a file is what a process left that ended while it removed both.
+            if kind in ("db", "db-wal", "db-shm", "lock"):
+                queues[path] = queues.get(path, 0) + size
+    return Around(dict(sorted(queues.items(), key=lambda item: age(item[0]))), total)
+
+
+def age(path: Path) -> str:
+    """What queues' files are sorted by."""
+    return path.name.partition("-")[2]
+
+
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder that only its owner enters, and the one around it where that is new.
+
+    Raises:
+        OSError: When it cannot be made, or is somebody else's.
+    """
+    if not folder.parent.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.chmod(0o700)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
