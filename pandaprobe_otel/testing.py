@@ -1,11 +1,11 @@
 """For the tests of your own code: what is traced in a block, without a receiver.
 
-    from pandaprobe_otel.testing import assert_session, capture
+from pandaprobe_otel.testing import assert_session, capture
 
-    def test_agent_keeps_its_session():
-        with capture() as captured:
-            run_agent("conversation-123")
-        assert_session(captured.spans, "conversation-123")
+def test_agent_keeps_its_session():
+    with capture() as captured:
+        run_agent("conversation-123")
+    assert_session(captured.spans, "conversation-123")
 """
 
 from collections.abc import Generator, Iterable

@@ -1,9 +1,11 @@
 """An OTLP/HTTP receiver on loopback that keeps what arrives, and answers as it is told."""
 
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -28,11 +30,16 @@ class Receiver:
         self.paths: list[str] = []
         self.connections: set[Any] = set()
         self.released = threading.Event()
+        self._sockets: list[socket.socket] = []
         remaining = list(answers)
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                receiver._sockets.append(self.connection)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -67,6 +74,10 @@ class Receiver:
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
+        # Without this, connections that are kept alive would go on being served.
+        for connection in self._sockets:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def spans(self) -> list[Span]:

@@ -5,18 +5,15 @@ knows when its block has ended and where it was opened, because contexts alone c
 holds a block open, or closes it in another task, leaves the context of the block behind in its consumer.
 """
 
-import asyncio
 import sys
 import threading
 import weakref
-from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage] # in asyncio.events.__all__
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from opentelemetry import baggage
-from opentelemetry.context import Context, attach, create_key, get_current, get_value, set_value
+from opentelemetry.context import Context, attach, create_key, get_current, set_value
 from opentelemetry.trace import get_current_span
 
 from ..attributes import SESSION_ID, USER_ID
@@ -64,19 +61,22 @@ _here = threading.local()
 class Frame:
     """One block that names a session, a user or both."""
 
-    __slots__ = ("_places", "_token", "closed", "names", "outer")
+    __slots__ = ("_left_at", "_opened_at", "_token", "closed", "names", "outer", "whole")
 
     def __init__(self, names: Identity, outer: "Frame | None") -> None:
         self.names = names
         self.outer = outer
+        # What holds here for as long as no frame of the chain is closed.
+        self.whole = names if outer is None else _inside(names, _named(outer))
         self.closed = False
-        self._places = [_Place()]
+        self._opened_at = _Place()
+        self._left_at: _Place | None = None
         self._token: Token[Context] | None = None
 
     @property
     def opened_here(self) -> bool:
         """Whether this thread and task opened the block."""
-        return self._places[0].is_here()
+        return self._opened_at.is_here()
 
     @property
     def ended_here(self) -> bool:
@@ -84,31 +84,38 @@ class Frame:
 
         Any other that was started inside the block keeps its session, however late it runs.
         """
-        return self.closed and any(place.is_here() for place in self._places)
+        return self.closed and (
+            self._opened_at.is_here() or (self._left_at is not None and self._left_at.is_here())
+        )
 
-    def enter(self) -> None:
-        """Makes the block current."""
-        self._token = attach(in_context(get_current(), self))
+    def enter(self) -> Identity:
+        """Makes the block current; what holds in it."""
+        known = _of_frame(self)
+        self._token = attach(_with_baggage(set_value(_KEY, self), known))
+        return known
 
     def leave(self) -> None:
         """Ends the block, also out of order or in another task than the one that entered it."""
         self.closed = True
-        self._places.append(_Place())
+        if not self._opened_at.is_here():
+            self._left_at = _Place()
         token, self._token = self._token, None
         # Under another frame, the context of the block that is still open above must stay.
-        if token is not None and get_value(_KEY) is self:
+        if token is not None and get_current().get(_KEY) is self:
             put_back(token)
         _settle()
 
 
 def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
     """A frame inside the current one; `enter` makes it current."""
-    outer = _live(_frame_in(None))
-    if outer is not None and not outer.opened_here:
-        # What was opened elsewhere never ends here, so its values are enough; a chain of tasks that each
-        # start the next would otherwise keep every block alive.
-        outer = Frame(_named(outer), None)
-    return Frame(Identity(session, user), outer)
+    names, outer = Identity(session, user), _frame_in(None)
+    if outer is not None:
+        outer = _live(outer)
+        if outer is not None and not outer.opened_here:
+            # What was opened elsewhere never ends here, so its values are enough; a chain of tasks that each
+            # start the next would otherwise keep every block alive.
+            outer = Frame(_named(outer), None)
+    return Frame(names, outer)
 
 
 def in_context(context: Context, frame: Frame) -> Context:
@@ -121,8 +128,11 @@ def put_back(token: Token[Context]) -> None:
 
     OpenTelemetry's own logs an error with a traceback there, though nothing is left to detach.
     """
-    with suppress(ValueError, RuntimeError):
+    # `suppress` would cost more than all the rest.
+    try:  # noqa: SIM105
         token.var.reset(token)
+    except (ValueError, RuntimeError):
+        pass
 
 
 def current(context: Context | None = None) -> Identity:
@@ -161,7 +171,7 @@ def transplant(source: Context, context: Context) -> Context:
 
 
 def _frame_in(context: Context | None) -> Frame | None:
-    frame = get_value(_KEY, context)
+    frame = (get_current() if context is None else context).get(_KEY)
     return frame if isinstance(frame, Frame) else None
 
 
@@ -169,20 +179,27 @@ def _of_frame(frame: Frame | None) -> Identity:
     named, set_here = _named(frame), ambient.get()
     if set_here is NOBODY:
         return named
-    return Identity(*map(_stronger, named, set_here))
+    return _inside(named, set_here)
 
 
 def _named(frame: Frame | None) -> Identity:
     if frame is None:
         return NOBODY
-    if frame.outer is None and not frame.closed:
-        return frame.names
+    at: Frame | None = frame
+    while at is not None and not at.closed:
+        at = at.outer
+    if at is None:
+        return frame.whole
     session = user = UNKNOWN
     while frame is not None:
         if not frame.ended_here:
             session, user = _stronger(session, frame.names.session), _stronger(user, frame.names.user)
         frame = frame.outer
     return Identity(session, user)
+
+
+def _inside(names: Identity, outer: Identity) -> Identity:
+    return Identity(_stronger(names.session, outer.session), _stronger(names.user, outer.user))
 
 
 def _stronger(inner: Known, outer: Known) -> Known:
@@ -219,6 +236,8 @@ def _with_baggage(context: Context, identity: Identity, gone: Identity = NOBODY)
         (SESSION_ID, identity.session, gone.session),
         (USER_ID, identity.user, gone.user),
     ):
+        if known is UNKNOWN and former is UNKNOWN:
+            continue
         held = baggage.get_baggage(key, context)
         if known.id is not None:
             if held != known.id:
@@ -234,12 +253,16 @@ class _Place:
     __slots__ = ("_task", "_thread")
 
     def __init__(self) -> None:
-        self._thread = _current_thread()
+        try:
+            self._thread = _here.thread
+        except AttributeError:
+            self._thread = _current_thread()
         task = _current_task()
         self._task = None if task is None else weakref.ref(task)
 
     def is_here(self) -> bool:
-        if self._thread is not _current_thread():
+        # In place, and not by `_current_thread`: it runs at every entry and exit of a block.
+        if self._thread is not getattr(_here, "thread", None):
             return False
         return _current_task() is (None if self._task is None else self._task())
 
@@ -254,8 +277,10 @@ def _current_thread() -> object:
 
 
 def _current_task() -> object | None:
-    # `asyncio.current_task` raises without a running loop, which costs eight times as much as asking first.
-    if _get_running_loop() is not None:
+    # Without either module there is no task, and neither is imported for asking.
+    asyncio: Any = sys.modules.get("asyncio")
+    # `current_task` raises without a running loop, which costs eight times as much as asking first.
+    if asyncio is not None and asyncio._get_running_loop() is not None:
         return asyncio.current_task()
     trio: Any = sys.modules.get("trio")
     try:

@@ -46,7 +46,7 @@ class Scope:
         frame = identity.open_frame(**{self._field: known})
         frame.enter()
         self._frames.append(frame)
-        return known.id if known.source is Source.BLOCK else getattr(identity.current(), self._field).id
+        return known.id if known is not UNKNOWN else getattr(identity.current(), self._field).id
 
     def __exit__(
         self,
@@ -57,7 +57,7 @@ class Scope:
     ) -> None:
         frames = self._frames
         frame = frames.pop()
-        if not frame.opened_here:
+        if frames and not frame.opened_here:
             # Another thread or task is in this scope too; where no frame is of this one, any will do.
             frames.append(frame)
             frame = next((frame for frame in reversed(frames) if frame.opened_here), frame)
@@ -158,7 +158,7 @@ def current_user() -> str | None:
 
 
 def _namer(field: str, given: object) -> Callable[[], Known]:
-    if isinstance(given, _New):
+    if given is NEW:
         return lambda: Known(str(uuid.uuid4()), Source.BLOCK)
     id = None if given is None else clean_id(given, field)
     # An empty id is ignored, so its block changes nothing.

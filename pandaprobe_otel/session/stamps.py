@@ -1,12 +1,14 @@
 """What was stamped on the spans that are open, to be put back on those whose attributes overflow."""
 
+from collections.abc import Mapping
+
 # Spans that never end would stay here for ever; the oldest go when this many are open.
 _MOST = 65_536
 
-_open: dict[int, dict[str, str]] = {}
+_open: dict[int, Mapping[str, str]] = {}
 
 
-def remember(span_id: int, stamp: dict[str, str]) -> None:
+def remember(span_id: int, stamp: Mapping[str, str]) -> None:
     """Notes what an open span carries."""
     _open[span_id] = stamp
     if len(_open) > _MOST:
@@ -18,6 +20,6 @@ def add(span_id: int, key: str, id: str) -> None:
     remember(span_id, {**_open.get(span_id, {}), key: id})
 
 
-def forget(span_id: int) -> dict[str, str] | None:
+def forget(span_id: int) -> Mapping[str, str] | None:
     """Gives back what was noted of a span, and forgets it."""
     return _open.pop(span_id, None)

@@ -15,7 +15,7 @@ _DEEPEST = 32
 def to_json(value: object) -> str:
     """`value` as JSON text; what JSON has no form for becomes its nearest, at worst its `repr`."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(_cleaned(value, 0), ensure_ascii=False)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -40,6 +40,10 @@ def _contents(value: Any) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     return _plain_collection(value)
+
+
+# Made once: `json.dumps` makes an encoder for every call that is not all defaults.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain).encode
 
 
 def _plain_collection(value: object) -> object:
