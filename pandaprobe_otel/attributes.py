@@ -76,7 +76,8 @@ LLM_COST_PREFIX = "llm.cost."
 EMBEDDING_MODEL_NAME = "embedding.model_name"
 
 # PandaProbe's own: what its data model has and no convention names.
-# On the span that is the root of a PandaProbe trace (an entry): that trace's id, a UUID.
+# On every span of a PandaProbe trace that `start_trace` made: its id, a UUID. The span that it is derived
+# from is the entry, the root of that trace.
 PANDAPROBE_TRACE_ID = "pandaprobe.trace.id"
 PANDAPROBE_SPAN_KIND = "pandaprobe.span.kind"
 # JSON text.
@@ -86,6 +87,8 @@ PANDAPROBE_METADATA = "pandaprobe.metadata"
 PANDAPROBE_MODEL_PARAMETERS = "pandaprobe.model_parameters"
 PANDAPROBE_TOKEN_USAGE = "pandaprobe.token_usage"
 PANDAPROBE_COST = "pandaprobe.cost"
+# True on a span that was exported before it ended.
+PANDAPROBE_SPAN_OPEN = "pandaprobe.span.open"
 # A list of strings.
 PANDAPROBE_TAGS = "pandaprobe.tags"
 # One of `TraceStatus`.

@@ -59,7 +59,8 @@ def run(say: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> 
         server = stack.enter_context(LocalServer(folder / "local", port=0))
         say(f"Local PandaProbe: {server.url}")
         openai = _openai(stack, environ, say)
-        _run_example(folder, {**_without_settings(environ), **openai, "PANDAPROBE_ENDPOINT": server.url})
+        ours = {"PANDAPROBE_ENDPOINT": server.url, "PANDAPROBE_SPOOL_DIR": str(folder / "spool")}
+        _run_example(folder, {**_without_settings(environ), **openai, **ours})
         return _read_session(server.url)
 
 

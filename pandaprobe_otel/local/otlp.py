@@ -3,9 +3,8 @@
 import json
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import DecodeError, Message
@@ -14,18 +13,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
-from ..export.mapping import SpanEvent, SpanRecord, StatusCode, clean_json
+from ..export.mapping import SpanRecord, clean_json
+from ..export.mapping.decoding import records_of
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 # A few kilobytes of gzip can stand for gigabytes.
 MAX_BODY_SIZE = 256 * 1024 * 1024
 
-_STATUS_CODES: tuple[StatusCode, ...] = ("UNSET", "OK", "ERROR")
-_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
 # zlib's names for the two formats.
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 # google.rpc.Code.
@@ -117,7 +113,7 @@ def decode(body: bytes, content_type: str) -> TraceRequest:
         raise RequestError("the body is no ExportTraceServiceRequest") from error
     records: list[SpanRecord] = []
     rejected = 0
-    for record in (record for spans in request.resource_spans for record in _records(spans)):
+    for record in records_of(request):
         if record is None:
             rejected += 1
         else:
@@ -167,56 +163,3 @@ def _from_hex(value: Any) -> bytes:
     except ValueError:
         # No valid id has this length, so that only this span is rejected.
         return b"?"
-
-
-def _records(resource_spans: ResourceSpans) -> Iterator[SpanRecord | None]:
-    resource = _attributes(resource_spans.resource.attributes)
-    for scope_spans in resource_spans.scope_spans:
-        scope = scope_spans.scope
-        for span in scope_spans.spans:
-            if _is_id(span.trace_id, _TRACE_ID_BYTES) and _is_id(span.span_id, _SPAN_ID_BYTES):
-                yield _record(span, resource, scope.name, scope.version)
-            else:
-                yield None
-
-
-def _is_id(value: bytes, length: int) -> bool:
-    return len(value) == length and any(value)
-
-
-def _record(span: Span, resource: dict[str, Any], scope_name: str, scope_version: str) -> SpanRecord:
-    code = int(span.status.code)
-    return SpanRecord(
-        trace_id=int.from_bytes(span.trace_id, "big"),
-        span_id=int.from_bytes(span.span_id, "big"),
-        parent_span_id=int.from_bytes(span.parent_span_id, "big") or None,
-        name=span.name,
-        start_ns=span.start_time_unix_nano,
-        end_ns=span.end_time_unix_nano or None,
-        status_code=_STATUS_CODES[code] if code < len(_STATUS_CODES) else "UNSET",
-        status_message=span.status.message,
-        attributes=_attributes(span.attributes),
-        events=[
-            SpanEvent(event.name, event.time_unix_nano, _attributes(event.attributes))
-            for event in span.events
-        ],
-        resource=resource,
-        scope_name=scope_name,
-        scope_version=scope_version,
-    )
-
-
-def _attributes(pairs: Any) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in cast("list[KeyValue]", pairs)}
-
-
-def _value(value: AnyValue) -> Any:
-    which = value.WhichOneof("value")
-    if which is None:
-        return None
-    if which == "array_value":
-        return [_value(item) for item in value.array_value.values]
-    if which == "kvlist_value":
-        return _attributes(value.kvlist_value.values)
-    plain = getattr(value, which)
-    return b64encode(plain).decode() if isinstance(plain, bytes) else plain

@@ -1,6 +1,7 @@
 """Stamps the session and user on every span and log record of a provider, whoever makes them."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -8,10 +9,11 @@ from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from ..attributes import SESSION_ID, USER_ID
-from ..guard import never_raises
+from ..attributes import PANDAPROBE_TRACE_ID, SESSION_ID, USER_ID
+from ..guard import caught, never_raises
 from . import stamps
 from .identity import current
+from .turn import turn_in
 
 _overflowed: WeakKeyDictionary[ReadableSpan, Mapping[str, str]] = WeakKeyDictionary()
 
@@ -28,31 +30,42 @@ def evicted(span: ReadableSpan) -> Mapping[str, str]:
 class SessionSpanProcessor(SpanProcessor):
     """Sets `session.id` and `user.id` on every span of the provider that it is added to.
 
+    Inside a trace of this package also `pandaprobe.trace.id`, so that no span is taken for another turn's.
+
     It reads the context that the span is started in, costs one look-up and one attribute write, never
     overwrites what the span's creator has set, and never raises.
 
         provider.add_span_processor(SessionSpanProcessor())
     """
 
-    @never_raises
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamps a span that starts."""
+        try:
+            self._stamp(span, parent_context)
+        except Exception as error:
+            caught("SessionSpanProcessor.on_start", error)
+
+    def _stamp(self, span: Span, parent_context: Context | None) -> None:
         stamp = _stamp(parent_context)
         if not stamp:
             return
         attributes: Any = span.attributes
-        if attributes:
-            stamp |= {key: attributes[key] for key in stamp if key in attributes}
+        # A copy, because the SDK's attributes raise and catch an exception for every key that is missing.
+        held = attributes.copy()
+        if not stamp.keys().isdisjoint(held):
+            stamp = {key: held.get(key, id) for key, id in stamp.items()}
         for key, id in stamp.items():
             span.set_attribute(key, id)
         stamps.remember(span.get_span_context().span_id, stamp)
 
-    @never_raises
     def on_end(self, span: ReadableSpan) -> None:
         """Keeps the stamp of a span that had more attributes than its limit: the oldest are dropped first."""
-        stamp = stamps.forget(span.context.span_id) if span.context else None
-        if stamp and span.dropped_attributes:
-            _overflowed[span] = stamp
+        try:
+            stamp = stamps.forget(span.context.span_id) if span.context else None
+            if stamp and span.dropped_attributes:
+                _overflowed[span] = stamp
+        except Exception as error:
+            caught("SessionSpanProcessor.on_end", error)
 
     def shutdown(self) -> None:
         """Does nothing: nothing is held."""
@@ -62,12 +75,18 @@ class SessionSpanProcessor(SpanProcessor):
         return True
 
 
-def _stamp(context: Context | None) -> dict[str, str]:
+def _stamp(context: Context | None) -> Mapping[str, str]:
     session, user = current(context)
-    stamp = {} if session.id is None else {SESSION_ID: session.id}
-    if user.id is not None:
-        stamp[USER_ID] = user.id
-    return stamp
+    turn = turn_in(context)
+    # A turn is of one session; what another one does inside it is a trace of its own.
+    trace_id = turn.trace_id if turn is not None and turn.session_id == session.id else None
+    return _attributes_of(session.id, user.id, trace_id)
+
+
+@lru_cache(1024)
+def _attributes_of(session_id: str | None, user_id: str | None, trace_id: str | None) -> Mapping[str, str]:
+    ids = {SESSION_ID: session_id, USER_ID: user_id, PANDAPROBE_TRACE_ID: trace_id}
+    return {key: id for key, id in ids.items() if id is not None}
 
 
 class SessionLogRecordProcessor(LogRecordProcessor):

@@ -15,14 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import attach, create_key, get_current, get_value
-from wrapt import wrap_function_wrapper
+from opentelemetry.context import attach, get_current
 
 from ..guard import never_raises
 from . import identity
-
-# Set on the context of a trace of ours.
-OWN_TRACE_KEY = create_key("pandaprobe-trace")
+from .turn import turn_in
 
 _OFFICIAL = "opentelemetry.instrumentation.threading"
 
@@ -35,6 +32,8 @@ _submitting = threading.local()
 def carry_into_threads() -> None:
     """Switches it on, for the whole process and once."""
     global _on
+    from wrapt import wrap_function_wrapper
+
     with _lock:
         if not _on:
             _on = True
@@ -62,7 +61,7 @@ class _Carried:
     def _context_here(self) -> Any:
         if _official_instrumentation_carries():
             return get_current()
-        if get_value(OWN_TRACE_KEY, self._context) is not None:
+        if turn_in(self._context) is not None:
             return self._context
         return identity.transplant(self._context, get_current())
 

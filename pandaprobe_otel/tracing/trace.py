@@ -1,12 +1,11 @@
 """`start_trace` and `Trace`: one turn of an agent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.context import Context, get_value, set_value
+from opentelemetry.context import Context
 from opentelemetry.trace import StatusCode, get_current_span
 from typing_extensions import Self
 
@@ -25,21 +24,12 @@ from ..attributes import (
 from ..ids import pandaprobe_trace_id
 from ..session import identity, stamps
 from ..session.identity import UNKNOWN, Frame, Known, Source
-from ..session.threads import OWN_TRACE_KEY
+from ..session.turn import Turn, turn_in, with_turn
 from ..session.validation import clean_id
 from .recording import Recording
 from .span import Span
 
 Id = str | UUID | int
-
-
-@dataclass
-class Turn:
-    """The PandaProbe trace that is open in a context."""
-
-    trace_id: str
-    session_id: str | None
-    ended: bool = False
 
 
 class Trace(Recording):
@@ -159,16 +149,16 @@ class Trace(Recording):
         if not span.is_valid:
             return context
         session_id = identity.current().session.id
-        turn: Any = get_value(OWN_TRACE_KEY, context)
-        self._is_entry = not isinstance(turn, Turn) or turn.ended or turn.session_id != session_id
-        if not self._is_entry:
+        turn = turn_in(context)
+        if turn is not None and not turn.ended and turn.session_id == session_id:
             self._turn = turn
             return context
+        self._is_entry = True
         is_root = not get_current_span().get_span_context().is_valid
         self._turn = Turn(pandaprobe_trace_id(span.trace_id, span.span_id, is_root=is_root), session_id)
         self._set(PANDAPROBE_TRACE_ID, self._turn.trace_id)
         stamps.add(span.span_id, PANDAPROBE_TRACE_ID, self._turn.trace_id)
-        return set_value(OWN_TRACE_KEY, self._turn, context)
+        return with_turn(self._turn, context)
 
 
 def start_trace(

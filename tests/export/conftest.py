@@ -5,6 +5,7 @@ import pytest
 from pandaprobe_schemas import check
 
 from pandaprobe_otel.export.mapping import SpanRecord, to_traces
+from pandaprobe_otel.ids import pandaprobe_trace_id
 
 TRACE_ID = 0x0123456789ABCDEF_FEDCBA9876543210
 START_NS = 1_780_000_000_000_000_000
@@ -38,9 +39,14 @@ class Spans:
         return record
 
     def entry(
-        self, name: str, parent: SpanRecord | None = None, attributes: Attributes | None = None
+        self,
+        name: str,
+        parent: SpanRecord | None = None,
+        attributes: Attributes | None = None,
+        **fields: Any,
     ) -> SpanRecord:
-        return self.add(name, parent, {"pandaprobe.trace.id": "", **(attributes or {})})
+        turn = pandaprobe_trace_id(TRACE_ID, len(self.records) + 1, is_root=parent is None)
+        return self.add(name, parent, {"pandaprobe.trace.id": turn, **(attributes or {})}, **fields)
 
     def llm(
         self, name: str, parent: SpanRecord | None = None, attributes: Attributes | None = None

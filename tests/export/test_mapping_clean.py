@@ -163,9 +163,9 @@ def test_empty_ids_are_none(spans):
 
 
 def test_metadata_says_what_was_shortened(spans):
-    turn = spans.add(
+    turn = spans.entry(
         "n" * 600,
-        attributes={"pandaprobe.trace.id": "", "session.id": "s" * 256, "user.id": "u" * 300},
+        attributes={"session.id": "s" * 256, "user.id": "u" * 300},
         resource={"service.version": "v" * 256, "deployment.environment.name": "e" * 255},
     )
     spans.add("span", turn, {"gen_ai.request.model": "m" * 256})

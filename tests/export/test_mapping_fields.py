@@ -133,9 +133,8 @@ def test_json_that_is_no_object_is_kept_as_text(span_of, name, text):
 
 
 def test_resource_gives_environment_and_release(spans):
-    spans.add(
+    spans.entry(
         "turn",
-        attributes={"pandaprobe.trace.id": ""},
         resource={"service.version": "1.2", "deployment.environment.name": "prod"},
     )
     trace = spans.trace()
@@ -153,12 +152,12 @@ def test_resource_gives_environment_and_release(spans):
     ],
 )
 def test_status_of_a_trace(spans, attributes, fields, status):
-    spans.add("turn", attributes={"pandaprobe.trace.id": "", **attributes}, **fields)
+    spans.entry("turn", attributes=attributes, **fields)
     assert spans.trace()["status"] == status
 
 
 def test_failed_trace_keeps_its_message(spans):
-    spans.add("turn", attributes={"pandaprobe.trace.id": ""}, status_code="ERROR", status_message="boom")
+    spans.entry("turn", status_code="ERROR", status_message="boom")
     assert spans.trace()["metadata"]["error"] == "boom"
 
 

@@ -40,18 +40,59 @@ def test_entry_below_other_spans_has_an_id_of_its_own(spans):
     assert spans.trace()["trace_id"] == expected
 
 
-def test_entry_keeps_the_id_that_it_was_given(spans):
-    given = "6f2a1b9c-1111-4222-8333-444455556666"
-    spans.add("turn", attributes={"pandaprobe.trace.id": given})
-    assert spans.trace()["trace_id"] == given
+def test_entry_below_spans_that_were_not_exported_keeps_its_id(spans):
+    turn = spans.entry("turn", spans.add("dropped"))
+    spans.records[:] = [replace(turn, parent_span_id=None)]
+    assert spans.trace()["trace_id"] == pandaprobe_trace_id(turn.trace_id, turn.span_id, is_root=False)
 
 
-def test_copied_trace_id_does_not_overwrite_another_trace(spans):
-    given = "6f2a1b9c-1111-4222-8333-444455556666"
-    outer = spans.add("outer", attributes={"pandaprobe.trace.id": given})
-    spans.add("inner", outer, {"pandaprobe.trace.id": given})
-    assert [trace["name"] for trace in spans.traces()] == ["outer", "inner"]
-    assert len({trace["trace_id"] for trace in spans.traces()}) == 2
+def test_spans_without_their_entry_are_a_running_trace(spans):
+    turn = spans.entry("turn", attributes={"session.id": "c-1"})
+    mark = {"pandaprobe.trace.id": turn.attributes["pandaprobe.trace.id"], "session.id": "c-1"}
+    agent = spans.add("agent", turn, mark)
+    spans.llm("chat", agent, mark)
+    expected = spans.trace()
+    spans.records.remove(turn)
+    trace = spans.trace()
+    assert (trace["trace_id"], trace["session_id"]) == (expected["trace_id"], "c-1")
+    assert (trace["name"], trace["status"], trace["ended_at"]) == ("agent", "RUNNING", None)
+    assert trace["metadata"] == {"otel.trace_id": f"{turn.trace_id:032x}"}
+    assert trace["spans"] == expected["spans"]
+
+
+def test_marked_span_is_of_its_turn_though_its_parent_is_missing(spans):
+    turn = spans.entry("turn")
+    mark = {"pandaprobe.trace.id": turn.attributes["pandaprobe.trace.id"]}
+    lost = spans.add("lost", turn, mark)
+    spans.add("below", spans.add("orphan", lost, mark))
+    spans.records.remove(lost)
+    trace = spans.trace()
+    assert trace["name"] == "turn"
+    assert parents(trace) == {"orphan": None, "below": "orphan"}
+
+
+def test_marked_span_below_another_session_comes_back_to_its_turn(spans):
+    turn = spans.entry("turn", attributes={"session.id": "c-1"})
+    mark = {"pandaprobe.trace.id": turn.attributes["pandaprobe.trace.id"], "session.id": "c-1"}
+    agent = spans.add("agent", turn, mark)
+    other = spans.llm("other", agent, {"session.id": "c-2"})
+    spans.add("back", other, mark)
+    traces = {trace["name"]: trace for trace in spans.traces()}
+    assert {name: trace["session_id"] for name, trace in traces.items()} == {"turn": "c-1", "other": "c-2"}
+    assert parents(traces["turn"]) == {"agent": None, "back": "agent"}
+
+
+def test_marked_spans_of_another_session_are_one_trace_apart(spans):
+    turn = spans.entry("turn", attributes={"session.id": "c-1"})
+    mark = {"pandaprobe.trace.id": turn.attributes["pandaprobe.trace.id"], "session.id": "c-2"}
+    spans.llm("chat", spans.add("other", turn, mark), mark)
+    sessions = {trace["name"]: (trace["session_id"], names(trace)) for trace in spans.traces()}
+    assert sessions == {"turn": ("c-1", []), "other": ("c-2", ["chat"])}
+
+
+def test_mark_that_is_no_id_is_none(spans):
+    spans.add("SELECT", attributes={"pandaprobe.trace.id": "no id"})
+    assert spans.traces() == []
 
 
 def test_span_ids_hold_both_otel_ids(spans):
@@ -196,7 +237,8 @@ def test_deep_chains_are_no_problem(spans):
 
 
 def test_otel_traces_are_apart(spans):
-    spans.entry("one")
-    spans.entry("two")
-    spans.records[1] = replace(spans.records[1], trace_id=7, span_id=spans.records[0].span_id)
+    one = spans.entry("one")
+    mark = pandaprobe_trace_id(7, one.span_id, is_root=True)
+    two = replace(one, name="two", trace_id=7, attributes={"pandaprobe.trace.id": mark})
+    spans.records.append(two)
     assert {trace["name"] for trace in spans.traces()} == {"one", "two"}

@@ -3,7 +3,8 @@ from urllib.parse import quote
 import pytest
 from opentelemetry.trace import Status, StatusCode
 
-ENTRY = {"pandaprobe.trace.id": ""}
+from pandaprobe_otel.ids import pandaprobe_trace_id
+
 START_NS = 1_780_000_000_000_000_000
 SECOND = 1_000_000_000
 MINUTE = "2026-05-28T20:{:02}:40Z"
@@ -29,7 +30,7 @@ def turn(number, session, seconds=1, **fields):
         "name": f"turn {number}",
         "startTimeUnixNano": str(start),
         "endTimeUnixNano": str(start + seconds * SECOND),
-        "attributes": attributes({"pandaprobe.trace.id": "", **values}),
+        "attributes": attributes({"pandaprobe.trace.id": f"{number + 1:032x}", **values}),
         "status": {"code": fields.get("status", 0)},
     }
 
@@ -56,11 +57,12 @@ def test_turns_of_the_sdk_are_a_session(api, tracer):
     for number in (1, 2):
         with (
             tracer.start_as_current_span("POST /chat"),
-            tracer.start_as_current_span(
-                "turn", attributes={**ENTRY, "session.id": "c-1", "user.id": "u-1"}
-            ) as root,
+            tracer.start_as_current_span("turn", attributes={"session.id": "c-1", "user.id": "u-1"}) as root,
             tracer.start_as_current_span("chat", attributes={"gen_ai.operation.name": "chat"}) as chat,
         ):
+            ids = root.get_span_context()
+            turn_id = pandaprobe_trace_id(ids.trace_id, ids.span_id, is_root=False)
+            root.set_attribute("pandaprobe.trace.id", turn_id)
             root.set_attribute(
                 "pandaprobe.input", f'{{"messages": [{{"role": "user", "content": "{number}"}}]}}'
             )

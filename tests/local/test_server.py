@@ -21,10 +21,10 @@ from pandaprobe_otel.local.server import LocalServer
 from pandaprobe_otel.local.store import FILE_NAME
 
 SESSION = {"key": "session.id", "value": {"stringValue": "c-1"}}
-ENTRY = {"key": "pandaprobe.trace.id", "value": {"stringValue": ""}}
 
 
 def span(trace, number):
+    entry = {"key": "pandaprobe.trace.id", "value": {"stringValue": f"{trace + 1:032x}"}}
     return {
         "traceId": f"{trace + 1:032x}",
         "spanId": f"{number + 1:016x}",
@@ -32,7 +32,7 @@ def span(trace, number):
         "name": f"span {number}",
         "startTimeUnixNano": str(1_780_000_000_000_000_000 + number),
         "endTimeUnixNano": "1780000001000000000",
-        "attributes": [SESSION] if number else [SESSION, ENTRY],
+        "attributes": [SESSION] if number else [SESSION, entry],
     }
 
 

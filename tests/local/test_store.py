@@ -16,7 +16,12 @@ ROOT = SpanRecord(
     name="turn",
     start_ns=1_780_000_000_000_000_000,
     end_ns=1_780_000_001_000_000_000,
-    attributes={"pandaprobe.trace.id": "", "session.id": "c-1", "odd": float("nan"), "text": "\ud800"},
+    attributes={
+        "pandaprobe.trace.id": f"{1:032x}",
+        "session.id": "c-1",
+        "odd": float("nan"),
+        "text": "\ud800",
+    },
     events=[SpanEvent("exception", 5, {"exception.message": "m"})],
 )
 CHILD = replace(ROOT, span_id=2, parent_span_id=1, name="chat", attributes={"gen_ai.operation.name": "chat"})
@@ -82,7 +87,7 @@ def test_mapping_again_leaves_the_age_of_a_trace(store):
 
 
 def test_other_traces_are_left_alone(store):
-    other = replace(ROOT, trace_id=2, name="other")
+    other = replace(ROOT, trace_id=2, name="other", attributes={"pandaprobe.trace.id": f"{2:032x}"})
     store.ingest([ROOT, CHILD, other])
     store.ingest([replace(CHILD, span_id=3)])
     assert {name: len(trace["spans"]) for name, trace in traces(store).items()} == {"turn": 2, "other": 0}

@@ -73,7 +73,7 @@ def test_sub_agent_of_the_same_session_is_part_of_the_turn(exported: InMemorySpa
             assert other.otel_trace_id == turn.otel_trace_id
         with pandaprobe.session("third"), pandaprobe.start_trace("third") as third:
             assert third.trace_id not in (turn.trace_id, other.trace_id)
-    assert "pandaprobe.trace.id" not in attributes_of(exported, "sub-agent")
+    assert attributes_of(exported, "sub-agent")["pandaprobe.trace.id"] == turn.trace_id
 
 
 async def test_trace_after_its_turn_is_a_turn_of_its_own(exported: InMemorySpanExporter) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ... import attributes as keys
+from ...ids import pandaprobe_trace_id
 from .clean import clean_text, shortened_id
-from .kinds import is_entry, is_genai
+from .kinds import is_entry, is_genai, turn_of
 from .record import SpanRecord
 
 _Spans = Mapping[int, SpanRecord]
@@ -20,14 +21,18 @@ class Group:
     """The spans of one PandaProbe trace.
 
     Args:
-        root: The span that the trace row is made of.
+        trace_id: PandaProbe's id of it.
+        root: The span that the trace row is made of. While the entry is missing, what is known of it.
+        awaits_entry: Whether the entry is missing.
         session_id: The session of the root, or else the only one of its spans.
         spans: The spans that become PandaProbe spans, parents first, else by start.
         parents: The nearest span above each of them that is one of them, by span ids.
         ancestors: The names of the spans above the root, outermost first.
     """
 
+    trace_id: str
     root: SpanRecord
+    awaits_entry: bool
     session_id: str | None
     spans: list[SpanRecord] = field(default_factory=list[SpanRecord])
     parents: dict[int, int] = field(default_factory=dict[int, int])
@@ -61,35 +66,59 @@ def groups(records: Iterable[SpanRecord]) -> Iterator[Group]:
 def _groups_of_trace(spans: _Spans) -> Iterator[Group]:
     ordered = _parents_first(spans)
     parents = {span.span_id: parent for span, parent in ordered}
-    heads = _heads(ordered)
+    heads, turns = _heads(ordered)
     sessions = _split_by_session(ordered, heads)
-    above_entry = {
-        above for span, _ in ordered if is_entry(span) for above in _ancestors(span.span_id, parents)
-    }
+    above_turn = {above for head in turns for above in _ancestors(head, parents)}
     members: dict[int, list[SpanRecord]] = {}
     for span, _ in ordered:
         members.setdefault(heads[span.span_id], []).append(span)
+    taken = set(turns.values())
     for head, inside in members.items():
         root = spans[head]
         steps = [span for span in inside if is_genai(span)]
-        if is_entry(root):
-            included = inside[1:]
+        awaits_entry = head in turns and not is_entry(root)
+        if awaits_entry:
+            included = inside
+        elif head in turns or (not steps and sessions[head] is not None and head not in above_turn):
+            included = [span for span in inside if span is not root]
         elif steps:
             included = steps
-        elif sessions[head] is not None and head not in above_entry:
-            included = inside[1:]
         else:
             continue
         ids = {span.span_id for span in included}
-        nearest = {span: _nearest(span, parents, ids, heads) for span in ids}
-        above = [spans[ancestor].name for ancestor in _ancestors(head, parents)]
+        nearest = {span: _nearest(span, parents, ids) for span in ids}
+        above = () if awaits_entry else _ancestors(head, parents)
+        trace_id = turns.get(head) or _derived_id(root, taken)
+        taken.add(trace_id)
         yield Group(
-            root=root,
+            trace_id=trace_id,
+            root=_stand_in(root) if awaits_entry else root,
+            awaits_entry=awaits_entry,
             session_id=sessions[head],
             spans=included,
             parents={span: parent for span, parent in nearest.items() if parent is not None},
-            ancestors=above[::-1],
+            ancestors=[spans[ancestor].name for ancestor in above][::-1],
         )
+
+
+def _derived_id(root: SpanRecord, taken: set[str]) -> str:
+    is_root = root.parent_span_id is None
+    trace_id = pandaprobe_trace_id(root.trace_id, root.span_id, is_root=is_root)
+    if trace_id in taken:
+        trace_id = pandaprobe_trace_id(root.trace_id, root.span_id, is_root=False)
+    return trace_id
+
+
+def _stand_in(first: SpanRecord) -> SpanRecord:
+    """What the first span of a turn tells of its entry."""
+    return SpanRecord(
+        trace_id=first.trace_id,
+        span_id=first.span_id,
+        parent_span_id=None,
+        name=first.name,
+        start_ns=first.start_ns,
+        resource=first.resource,
+    )
 
 
 def _parents_first(spans: _Spans) -> list[tuple[SpanRecord, int | None]]:
@@ -128,12 +157,20 @@ def _parents_first(spans: _Spans) -> list[tuple[SpanRecord, int | None]]:
     return [(spans[span_id], placed[span_id][2]) for span_id in order]
 
 
-def _heads(ordered: list[tuple[SpanRecord, int | None]]) -> dict[int, int]:
-    """The head of the group of each span when sessions are left aside: its entry or local root."""
+def _heads(ordered: list[tuple[SpanRecord, int | None]]) -> tuple[dict[int, int], dict[int, str]]:
+    """The head of the group of each span when sessions are left aside: its entry or local root.
+
+    And the PandaProbe trace of each head that is an entry, or the first of the spans whose entry is missing.
+    """
+    turns = {turn_of(span): span.span_id for span, _ in ordered if is_entry(span)}
     heads: dict[int, int] = {}
     for span, parent in ordered:
-        heads[span.span_id] = span.span_id if parent is None or is_entry(span) else heads[parent]
-    return heads
+        turn = turn_of(span)
+        if turn is not None:
+            heads[span.span_id] = turns.setdefault(turn, span.span_id)
+        else:
+            heads[span.span_id] = span.span_id if parent is None else heads[parent]
+    return heads, {head: turn for turn, head in turns.items() if turn is not None}
 
 
 def _split_by_session(
@@ -141,21 +178,24 @@ def _split_by_session(
 ) -> dict[int, str | None]:
     """Makes heads of spans whose session is not that of their group, and gives the session of each head."""
     found: dict[int, set[str]] = {}
+    own: dict[int, str | None] = {}
     for span, _ in ordered:
-        session = session_of(span)
+        own[span.span_id] = session = session_of(span)
+        inside = found.setdefault(heads[span.span_id], set())
         if session is not None:
-            found.setdefault(heads[span.span_id], set()).add(session)
-    sessions: dict[int, str | None] = {}
+            inside.add(session)
+    sessions = {
+        head: own[head] or (next(iter(inside)) if len(inside) == 1 else None)
+        for head, inside in found.items()
+    }
     for span, parent in ordered:
-        session = session_of(span)
         if heads[span.span_id] == span.span_id:
-            inside = found.get(span.span_id, set[str]())
-            sessions[span.span_id] = session or (next(iter(inside)) if len(inside) == 1 else None)
             continue
-        assert parent is not None
-        head = heads[parent]
+        above = heads[span.span_id] if parent is None else heads[parent]
+        head = above if turn_of(span) is None else heads[span.span_id]
+        session = own[span.span_id]
         if session is not None and session != sessions[head]:
-            head = span.span_id
+            head = above if sessions[above] == session else span.span_id
             sessions[head] = session
         heads[span.span_id] = head
     return sessions
@@ -168,12 +208,5 @@ def _ancestors(span_id: int, parents: Mapping[int, int | None]) -> Iterator[int]
         parent = parents[parent]
 
 
-def _nearest(
-    span_id: int, parents: Mapping[int, int | None], included: set[int], heads: Mapping[int, int]
-) -> int | None:
-    for ancestor in _ancestors(span_id, parents):
-        if heads[ancestor] != heads[span_id]:
-            return None
-        if ancestor in included:
-            return ancestor
-    return None
+def _nearest(span_id: int, parents: Mapping[int, int | None], included: set[int]) -> int | None:
+    return next((above for above in _ancestors(span_id, parents) if above in included), None)

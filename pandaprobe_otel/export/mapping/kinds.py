@@ -1,7 +1,11 @@
 """What a span stands for, in the words of whoever made it."""
 
+from functools import lru_cache
+from uuid import UUID
+
 from ... import attributes as keys
 from ...attributes import SpanKind
+from ...ids import pandaprobe_trace_id
 from .record import SpanRecord
 
 _KIND_OF_OPERATION = {
@@ -47,6 +51,9 @@ _MARKS = (
     keys.LLM_MODEL_NAME,
 )
 
+# Every span is asked for its turn several times.
+_REMEMBERED = 1024
+
 
 def span_kind(record: SpanRecord) -> SpanKind:
     """The kind that the first vocabulary with a known word gives."""
@@ -60,10 +67,31 @@ def span_kind(record: SpanRecord) -> SpanKind:
 def is_genai(record: SpanRecord) -> bool:
     """Whether a span is a step of an agent, and not only of the program around it."""
     return any(key in record.attributes for key in _MARKS) or any(
-        key.startswith("pandaprobe.") for key in record.attributes
+        key.startswith("pandaprobe.") and key != keys.PANDAPROBE_TRACE_ID for key in record.attributes
     )
 
 
+def turn_of(record: SpanRecord) -> str | None:
+    """The id of the PandaProbe trace that a span was made in; None when it says none."""
+    given = record.attributes.get(keys.PANDAPROBE_TRACE_ID)
+    return None if given is None else _as_uuid(str(given))
+
+
 def is_entry(record: SpanRecord) -> bool:
-    """Whether a span is the root of a PandaProbe trace of its own."""
-    return keys.PANDAPROBE_TRACE_ID in record.attributes
+    """Whether a span is the root of the PandaProbe trace that it was made in: the one its id comes from."""
+    turn = turn_of(record)
+    return turn is not None and (
+        turn == _derived_id(record.trace_id, record.span_id, is_root=False)
+        or (record.parent_span_id is None and turn == str(UUID(int=record.trace_id)))
+    )
+
+
+@lru_cache(_REMEMBERED)
+def _as_uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
+_derived_id = lru_cache(_REMEMBERED)(pandaprobe_trace_id)

@@ -28,6 +28,7 @@ class SpanRecord:
         end_ns: Nanoseconds since 1970, None while the span is open.
         attributes: Plain values: what JSON has, and bytes.
         resource: The attributes of the resource.
+        parent_is_remote: Whether the parent is known to be a span of another process.
     """
 
     trace_id: int
@@ -43,3 +44,4 @@ class SpanRecord:
     resource: Mapping[str, Any] = field(default_factory=dict[str, Any])
     scope_name: str = ""
     scope_version: str = ""
+    parent_is_remote: bool = False

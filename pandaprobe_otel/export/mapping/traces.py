@@ -1,13 +1,10 @@
 """Spans as PandaProbe's `TraceCreate`, the body of `POST /traces`."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
-from uuid import UUID
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from ... import attributes as keys
 from ...attributes import SpanKind, SpanStatusCode, TraceStatus
-from ...ids import pandaprobe_trace_id
 from .clean import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, clean_json, clean_text, timestamp
 from .content import take_input, take_output
 from .counting import count_once
@@ -19,6 +16,19 @@ from .spans import Draft, draft, error_of, fitting, metadata_of, name_of, read, 
 
 # Before it was renamed, in semantic conventions 1.27.
 _DEPLOYMENT_ENVIRONMENT = "deployment.environment"
+
+# How well a span speaks for its trace, then when it did.
+Rank = tuple[int, int, int]
+NO_RANK: Rank = (0, 0, 0)
+_OF_ROOT: Rank = (3, 0, 0)
+_LEVELS = {SpanKind.LLM: 2, SpanKind.AGENT: 1, SpanKind.CHAIN: 1}
+
+
+class Ranks(NamedTuple):
+    """Whether the input and output of one part of a trace stand for the whole: the higher ones do."""
+
+    input: Rank
+    output: Rank
 
 
 def to_traces(records: Iterable[SpanRecord]) -> list[dict[str, Any]]:
@@ -32,20 +42,21 @@ def to_traces(records: Iterable[SpanRecord]) -> list[dict[str, Any]]:
     """
     bodies: dict[str, dict[str, Any]] = {}
     for group in groups(records):
-        body = clean_json(_trace_body(group, bodies))
+        body, _ = trace_body(group)
         bodies[body["trace_id"]] = body
     return sorted(bodies.values(), key=lambda body: body["started_at"])
 
 
-def _trace_body(group: Group, others: Mapping[str, Any]) -> dict[str, Any]:
+def trace_body(group: Group) -> tuple[dict[str, Any], Ranks]:
+    """The PandaProbe trace of a group, and where its input and output stand."""
     root = group.root
     reader = read(root)
     spans = [draft(span) for span in group.spans]
     count_once(spans, group.parents)
     cut: dict[str, int] = {}
-    trace_input, trace_output = _content(reader, spans)
+    trace_input, trace_output, ranks = _content(reader, spans)
     body = {
-        "trace_id": _trace_id(root, others),
+        "trace_id": group.trace_id,
         "name": fitting(name_of(root), MAX_NAME_LENGTH, "name", cut),
         "status": _status(root, reader),
         "input": trace_input,
@@ -66,19 +77,10 @@ def _trace_body(group: Group, others: Mapping[str, Any]) -> dict[str, Any]:
     # A trace has no field for its error.
     extra = {"error": error_of(root), "otel.ancestors": group.ancestors}
     body["metadata"] = metadata_of(root, reader, {key: value for key, value in extra.items() if value}, cut)
+    if group.awaits_entry:
+        del body["metadata"]["otel.span_id"]
     body["spans"] = [span_body(span, group.parents.get(span.record.span_id)) for span in spans]
-    return body
-
-
-def _trace_id(root: SpanRecord, others: Mapping[str, Any]) -> str:
-    """The id that the entry was given when it started, if it can be believed: attributes get copied."""
-    ids = [
-        pandaprobe_trace_id(root.trace_id, root.span_id, is_root=root.parent_span_id is None),
-        pandaprobe_trace_id(root.trace_id, root.span_id, is_root=False),
-    ]
-    with suppress(ValueError):
-        ids.insert(0, str(UUID(str(root.attributes.get(keys.PANDAPROBE_TRACE_ID)))))
-    return next((id for id in ids if id not in others), ids[-1])
+    return clean_json(body), ranks
 
 
 def _status(root: SpanRecord, reader: AttributeReader) -> str:
@@ -90,16 +92,27 @@ def _status(root: SpanRecord, reader: AttributeReader) -> str:
     return (TraceStatus.RUNNING if root.end_ns is None else TraceStatus.COMPLETED).value
 
 
-def _content(reader: AttributeReader, spans: Sequence[Draft]) -> tuple[Any, Any]:
+def _content(reader: AttributeReader, spans: Sequence[Draft]) -> tuple[Any, Any, Ranks]:
     """The last user and assistant messages of the turn: of the root, or else of the model calls in it."""
-    trace_input, trace_output = take_input(reader), take_output(reader)
-    talking = [span for span in spans if span.kind is SpanKind.LLM]
-    talking = talking or [span for span in spans if span.kind in (SpanKind.AGENT, SpanKind.CHAIN)]
-    if trace_input is None:
-        trace_input = next((span.input for span in talking if span.input is not None), None)
-    if trace_output is None:
-        trace_output = next((span.output for span in reversed(talking) if span.output is not None), None)
-    return last_message(trace_input, USER_ROLES), last_message(trace_output, ASSISTANT_ROLES)
+    inputs: list[tuple[Rank, Any]] = [(_OF_ROOT, take_input(reader))]
+    outputs: list[tuple[Rank, Any]] = [(_OF_ROOT, take_output(reader))]
+    for span in spans:
+        if span.kind in _LEVELS:
+            level, start_ns, span_id = _LEVELS[span.kind], span.record.start_ns, span.record.span_id
+            inputs.append(((level, -start_ns, -span_id), span.input))
+            outputs.append(((level, start_ns, span_id), span.output))
+    input_rank, trace_input = _best(inputs)
+    output_rank, trace_output = _best(outputs)
+    return (
+        last_message(trace_input, USER_ROLES),
+        last_message(trace_output, ASSISTANT_ROLES),
+        Ranks(input_rank, output_rank),
+    )
+
+
+def _best(values: Sequence[tuple[Rank, Any]]) -> tuple[Rank, Any]:
+    given = (pair for pair in values if pair[1] is not None)
+    return max(given, key=lambda pair: pair[0], default=(NO_RANK, None))
 
 
 def _user_id(
