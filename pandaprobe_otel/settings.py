@@ -83,10 +83,18 @@ def _read_url(value: object) -> str:
     return text
 
 
+def _read_protocol(value: object) -> str:
+    word = _read_text(value).strip().lower()
+    if word not in ("auto", "otlp", "rest"):
+        raise ValueError
+    return word
+
+
 TEXT = Kind("text", "text", _read_text)
 FLAG = Kind("true or false", "true, false, 1, 0, yes, no, on or off", _read_flag)
 COUNT = Kind("whole number", "a whole number from 1", _read_count)
 SECONDS = Kind("seconds", "a number of seconds above 0", _read_seconds)
+PROTOCOL = Kind("auto, otlp or rest", "auto, otlp or rest", _read_protocol)
 URL = Kind("URL", "a URL with http:// or https:// and a host", _read_url)
 
 
@@ -217,8 +225,50 @@ class Settings:
         "PANDAPROBE_TIMEOUT",
         SECONDS,
         10.0,
-        "Longest time for one batch to be delivered, attempts after failures included.",
+        "Longest time for one request.",
         otel=("OTEL_EXPORTER_OTLP_TIMEOUT", _same),
+    )
+    shutdown_timeout: float = _option(
+        "PANDAPROBE_SHUTDOWN_TIMEOUT",
+        SECONDS,
+        5.0,
+        "Longest time that the end of the process waits for delivery; what is left is sent by the next one.",
+    )
+    handle_sigterm: bool = _option(
+        "PANDAPROBE_HANDLE_SIGTERM",
+        FLAG,
+        True,
+        "Whether SIGTERM, where nobody else handles it, waits for what is queued to be sent or kept.",
+    )
+    protocol: str = _option(
+        "PANDAPROBE_PROTOCOL",
+        PROTOCOL,
+        "auto",
+        "How spans are sent: as OTLP, by PandaProbe's REST API, or as OTLP where the endpoint takes it.",
+    )
+    partial_after: float = _option(
+        "PANDAPROBE_PARTIAL_AFTER",
+        SECONDS,
+        60.0,
+        "How long spans wait for the end of their trace before REST sends them without it.",
+    )
+    traces_per_minute: int = _option(
+        "PANDAPROBE_TRACES_PER_MINUTE",
+        COUNT,
+        100,
+        "Most traces that REST sends in a minute; PandaProbe refuses more.",
+    )
+    spool_dir: str | None = _option(
+        "PANDAPROBE_SPOOL_DIR",
+        TEXT,
+        None,
+        "Folder for what is not sent yet; the user's cache folder when not set, none with `off`.",
+    )
+    spool_max_bytes: int = _option(
+        "PANDAPROBE_SPOOL_MAX_BYTES",
+        COUNT,
+        512 * 1024 * 1024,
+        "Most bytes in that folder for one project; then the oldest spans are dropped.",
     )
 
     @property
@@ -243,6 +293,13 @@ class SettingsKeywords(TypedDict, total=False):
     flush_interval: float | None
     max_queue_size: int | None
     timeout: float | None
+    shutdown_timeout: float | None
+    handle_sigterm: bool | None
+    protocol: str | None
+    partial_after: float | None
+    traces_per_minute: int | None
+    spool_dir: str | None
+    spool_max_bytes: int | None
 
 
 def options() -> tuple[Option, ...]:

@@ -29,6 +29,13 @@ OURS = {
     "flush_interval": ("0.5", 0.5),
     "max_queue_size": ("999", 999),
     "timeout": ("9", 9.0),
+    "shutdown_timeout": ("9", 9.0),
+    "handle_sigterm": ("off", False),
+    "protocol": ("REST", "rest"),
+    "partial_after": ("9", 9.0),
+    "traces_per_minute": ("9", 9),
+    "spool_dir": ("off", "off"),
+    "spool_max_bytes": ("999", 999),
 }
 
 
@@ -66,9 +73,8 @@ def test_variable_of_opentelemetry_wins_over_the_default_only(keyword: str) -> N
 @pytest.mark.parametrize("keyword", OURS)
 def test_keyword_wins_over_everything(keyword: str) -> None:
     _, value = OURS[keyword]
-    other: dict[str, Any] = {
-        f"PANDAPROBE_{keyword.upper()}": "1" if keyword != "endpoint" else "http://other"
-    }
+    others = {"endpoint": "http://other", "protocol": "otlp"}
+    other = {f"PANDAPROBE_{keyword.upper()}": others.get(keyword, "1")}
     assert getattr(resolve({keyword: value}, other), keyword) == value
 
 
@@ -86,6 +92,7 @@ WRONG = [
     ("timeout", "nan", "a number of seconds above 0"),
     ("endpoint", "api.pandaprobe.com", "a URL with http:// or https:// and a host"),
     ("endpoint", "http://host:port", "a URL with http:// or https:// and a host"),
+    ("protocol", "grpc", "auto, otlp or rest"),
 ]
 
 

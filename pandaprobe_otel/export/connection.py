@@ -20,7 +20,7 @@ _CLIENT_KEY = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIEN
 
 
 class Connection:
-    """Posts to an endpoint; makes no second attempt and follows no redirect.
+    """Speaks to an endpoint; makes no second attempt and follows no redirect.
 
     Args:
         endpoint: The base URL.
@@ -33,12 +33,13 @@ class Connection:
         self._pool: urllib3.PoolManager | None = None
         self._pid = 0
 
-    def post(
-        self, path: str, body: bytes, headers: Mapping[str, str], give_up_at: float
+    def request(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], give_up_at: float
     ) -> urllib3.BaseHTTPResponse:
-        """Posts `body`.
+        """Makes one attempt.
 
         Args:
+            method: POST or PATCH.
             path: The path below the endpoint.
             body: The request's body.
             headers: What this request carries besides.
@@ -49,7 +50,7 @@ class Connection:
         """
         patience = max(0.001, give_up_at - monotonic())
         return self._manager().request(
-            "POST",
+            method,
             self.endpoint + path,
             body=body,
             headers={**self._headers, **headers},
@@ -58,9 +59,18 @@ class Connection:
             redirect=False,
         )
 
+    def close(self) -> None:
+        """Closes the connection; the next request makes another."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            # `clear` leaves it to finalizers, which have already run at the end of the process.
+            pool.connection_from_url(self.endpoint).close()
+
     def _manager(self) -> urllib3.PoolManager:
         # A child of `fork` has the parent's sockets; two processes that write to one lose what both send.
-        if self._pool is None or self._pid != os.getpid():
+        if self._pid != os.getpid():
+            self.close()
+        if self._pool is None:
             self._pool, self._pid = _pool_for(self.endpoint), os.getpid()
         return self._pool
 

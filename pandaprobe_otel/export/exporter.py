@@ -1,8 +1,9 @@
-"""`PandaProbeSpanExporter`: OpenTelemetry's exporter interface over the wires to PandaProbe."""
+"""`PandaProbeSpanExporter`: OpenTelemetry's exporter interface over spool and delivery."""
 
-import math
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic
+from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -13,7 +14,13 @@ from ..attributes import DEPLOYMENT_ENVIRONMENT_NAME, SERVICE_VERSION
 from ..guard import report
 from ..settings import Settings, SettingsKeywords, resolve
 from .connection import Connection
-from .otlp import OtlpWire
+from .delivery import Delivery
+from .encoding import encode
+from .otlp import OtlpWire, pack
+from .rest import RestWire
+from .spool import Spool, project_key
+from .stats import Stats
+from .wire import Wire
 
 
 class PandaProbeSpanExporter(SpanExporter):
@@ -21,6 +28,8 @@ class PandaProbeSpanExporter(SpanExporter):
 
         exporter = PandaProbeSpanExporter(api_key="sk_pp_…", project_name="support-agent")
         provider.add_span_processor(BatchSpanProcessor(exporter))
+
+    What it is given it writes to the spool at once; a thread of its own sends it from there.
 
     Args:
         lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
@@ -37,39 +46,80 @@ class PandaProbeSpanExporter(SpanExporter):
         lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
         **settings: Unpack[SettingsKeywords],
     ) -> None:
-        self._settings = resolve(settings)
-        self._wire = OtlpWire(
-            Connection(self._settings.endpoint, _headers(self._settings)),
-            lost_attributes,
-            _resource(self._settings),
+        self._settings = wanted = resolve(settings)
+        self._lost_attributes = lost_attributes
+        self._resource = _resource(wanted)
+        self.stats = Stats()
+        self.on_error: list[Callable[[str], object]] = []
+        self._delivery = Delivery(
+            Spool.open(
+                _spool_directory(wanted),
+                project_key(wanted.endpoint, wanted.project_name, wanted.api_key),
+                wanted.spool_max_bytes,
+            ),
+            Connection(wanted.endpoint, _headers(wanted)),
+            lambda: _wires(wanted),
+            self.stats,
+            wanted.timeout,
+            self._tell,
         )
-        self._end_at = math.inf
-        self.sent = 0
-        self.lost = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Sends a batch; FAILURE when any span of it was not accepted."""
-        give_up_at = min(monotonic() + self._settings.timeout, self._end_at)
+        """Takes a batch; it is sent from the spool."""
         try:
-            accepted = self._wire.send(spans, give_up_at)
+            request = encode(spans, lost_attributes=self._lost_attributes, resource=self._resource)
+            self._delivery.put("spans", pack(request), len(spans))
         except Exception as error:
             report("PandaProbeSpanExporter.export", error)
-            accepted = 0
-        self.sent += accepted
-        self.lost += len(spans) - accepted
-        return SpanExportResult.SUCCESS if accepted == len(spans) else SpanExportResult.FAILURE
+            self.stats.lose("encoding", len(spans))
+            return SpanExportResult.FAILURE
+        self.stats.add(spooled=len(spans))
+        return SpanExportResult.SUCCESS
 
-    def end_by(self, moment: float) -> None:
-        """Gives up whatever is not sent by `moment`, on the clock of `time.monotonic`."""
-        self._end_at = moment
+    def _tell(self, message: str) -> None:
+        for callback in self.on_error:
+            try:
+                callback(message)
+            except Exception as error:
+                report("a callback of on_error", error)
+
+    def stop(self, timeout: float) -> bool:
+        """Sends what can be sent within `timeout` seconds, and leaves the rest in the spool.
+
+        Returns:
+            Whether all of it was sent.
+        """
+        return self._delivery.stop(timeout)
 
     def shutdown(self) -> None:
-        """Ends waiting between attempts."""
-        self._wire.stop()
+        """`stop`, as OpenTelemetry calls it."""
+        self.stop(self._settings.shutdown_timeout)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Does nothing: an exporter holds no spans."""
-        return True
+        """Waits until everything that was taken is sent; whether it was in time."""
+        return self._delivery.flush(timeout_millis / 1000)
+
+
+def _wires(settings: Settings) -> list[Wire]:
+    otlp, rest = OtlpWire(), RestWire(partial_after=settings.partial_after, pace=settings.traces_per_minute)
+    wires: dict[str, list[Wire]] = {"auto": [otlp, rest], "otlp": [otlp], "rest": [rest]}
+    return wires[settings.protocol]
+
+
+def _cache_folder() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _spool_directory(settings: Settings) -> Path | None:
+    if settings.spool_dir == "off":
+        return None
+    if settings.spool_dir:
+        return Path(settings.spool_dir).expanduser()
+    return _cache_folder() / "pandaprobe-otel" / "spool"
 
 
 def _headers(settings: Settings) -> dict[str, str]:

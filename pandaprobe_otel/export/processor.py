@@ -1,65 +1,82 @@
-"""The span processor that exports: OpenTelemetry's batches, with a flush and an end that keep to their time.
+"""The span processor that exports: OpenTelemetry's batches, which can be exchanged while spans are open."""
 
-`BatchSpanProcessor.force_flush` ignores its timeout and answers True when an export has failed; its
-`shutdown` waits up to 30 s. Both run in a thread here, and what the exporter counted is the answer.
-"""
-
+import atexit
 import logging
-import threading
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Mapping
+from itertools import count
+from time import monotonic, time_ns
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from ..guard import warn_once
+from ..attributes import PANDAPROBE_SPAN_OPEN
+from ..guard import never_raises, warn_once
 from ..settings import Settings
 from .exporter import PandaProbeSpanExporter
+from .forks import tell_of_forks
+from .stats import Stats
 
 _logger = logging.getLogger("pandaprobe_otel.export")
-
-# Seconds. PandaProbe's SDK says 10; nobody waits that long for a process to end.
-SHUTDOWN_TIMEOUT = 5.0
 
 
 class Pipeline:
     """A queue of ended spans and the exporter that empties it."""
 
     def __init__(self, settings: Settings, exporter: PandaProbeSpanExporter) -> None:
+        self.shutdown_timeout = settings.shutdown_timeout
+        self.stats: Stats = exporter.stats
         self._exporter = exporter
+        # Its export is only a write to the spool, so that flushing it takes milliseconds.
         self._batches = BatchSpanProcessor(
             exporter,
             max_queue_size=settings.max_queue_size,
             schedule_delay_millis=settings.flush_interval * 1000,
             max_export_batch_size=settings.batch_size,
         )
-        self._taken = 0
-        self._known_missing = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._numbers = count(1)
+        self._known_lost = 0
+
+    def begin_anew(self) -> None:
+        """Counts from nothing: what the parent of a fork has made is the parent's to send."""
+        self.stats.reset()
+        self._begin()
 
     def take(self, span: ReadableSpan) -> None:
         """Queues an ended span."""
         if span.context and span.context.trace_flags.sampled:
-            self._taken += 1
+            # `next` is one step for the interpreter, where `+= 1` is three.
+            self.stats.made = next(self._numbers)
             self._batches.on_end(span)
 
     def flush(self, timeout: float) -> bool:
         """Sends what is queued; whether all of it arrived within `timeout` seconds."""
-        taken = self._taken
-        in_time = _within(timeout, self._batches.force_flush)
-        missing = max(0, taken - self._exporter.sent)
-        arrived = in_time and missing <= self._known_missing
-        if in_time:
-            self._known_missing = missing
-        return arrived
+        end = monotonic() + timeout
+        self._spool()
+        return self._exporter.force_flush(int((end - monotonic()) * 1000)) and self._nothing_more_lost()
 
     def shutdown(self, timeout: float) -> bool:
-        """Sends what is queued and ends; whether all of it arrived within `timeout` seconds."""
+        """Sends what can be sent within `timeout` seconds, and leaves the rest in the spool."""
         end = monotonic() + timeout
-        self._exporter.end_by(end)
-        arrived = self.flush(timeout)
-        self._exporter.shutdown()
-        return _within(max(0.0, end - monotonic()), self._batches.shutdown) and arrived
+        self._spool()
+        arrived = self._exporter.stop(end - monotonic())
+        self._batches.shutdown()
+        return arrived and self._nothing_more_lost()
+
+    def _spool(self) -> None:
+        made = self.stats.made
+        self._batches.force_flush()
+        overflowed = made - self.stats.spooled - sum(self.stats.lost.values())
+        if overflowed > 0:
+            self.stats.lose("queue full", overflowed)
+
+    def _nothing_more_lost(self) -> bool:
+        before, self._known_lost = self._known_lost, sum(self.stats.lost.values())
+        return self._known_lost == before
 
 
 class ExportProcessor(SpanProcessor):
@@ -68,6 +85,23 @@ class ExportProcessor(SpanProcessor):
     def __init__(self) -> None:
         self._pipeline: Pipeline | None = None
         self._retired: list[Pipeline] = []
+        self._open: dict[int, Span] = {}
+        tell_of_forks(self)
+        # A provider may have been told not to shut down at exit.
+        atexit.register(self.shutdown)
+
+    def before_fork(self) -> None:
+        """Holds nothing over a fork."""
+
+    def after_fork_in_parent(self) -> None:
+        """Goes on."""
+
+    def after_fork_in_child(self) -> None:
+        """Forgets what is the parent's to end and to send."""
+        self._open = {}
+        self._retired = []
+        if self._pipeline is not None:
+            self._pipeline.begin_anew()
 
     def use(self, pipeline: Pipeline | None) -> None:
         """Sends spans that end from now on through `pipeline`; what the one before holds is still sent."""
@@ -76,16 +110,18 @@ class ExportProcessor(SpanProcessor):
             self._retired.append(former)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Does nothing."""
+        """Remembers an open span."""
+        self._open[span.get_span_context().span_id] = span
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queues an ended span."""
+        if span.context is not None:
+            self._open.pop(span.context.span_id, None)
         if self._pipeline is not None:
             self._pipeline.take(span)
         else:
-            warn_once(
-                _logger, "late span", "spans that end after shutdown() are not sent; init() starts again"
-            )
+            message = "spans that end after shutdown() are not sent; init() starts again"
+            warn_once(_logger, "late span", message)
 
     def flush(self, timeout: float) -> bool:
         """Sends what is queued; whether all of it arrived within `timeout` seconds."""
@@ -96,10 +132,21 @@ class ExportProcessor(SpanProcessor):
             results.append(self._pipeline.flush(max(0.0, end - monotonic())))
         return all(results)
 
-    def end(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
-        """Sends what is queued and ends; whether all of it arrived within `timeout` seconds."""
+    def end(self, timeout: float | None = None) -> bool:
+        """Sends what is queued, and the spans that are still open, and ends.
+
+        Args:
+            timeout: In seconds; the setting's when not given.
+
+        Returns:
+            Whether all of it arrived in time; what did not is in the spool.
+        """
+        pipeline = self._pipeline
+        if pipeline is not None:
+            self._take_open(pipeline)
+            timeout = pipeline.shutdown_timeout if timeout is None else timeout
         self.use(None)
-        return self.flush(timeout)
+        return self.flush(timeout or 0.0)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """`flush`, as OpenTelemetry calls it."""
@@ -109,14 +156,27 @@ class ExportProcessor(SpanProcessor):
         """`end`, as OpenTelemetry calls it."""
         self.end()
 
+    @never_raises
+    def _take_open(self, pipeline: Pipeline) -> None:
+        now = time_ns()
+        for span in list(self._open.values()):
+            pipeline.take(_as_ended(span, now))
+        self._open.clear()
 
-def _within(timeout: float, work: Callable[[], object]) -> bool:
-    thread = threading.Thread(target=work, name="pandaprobe-flush", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        # Python 3.12 starts no threads while the interpreter shuts down; the exporter's deadline bounds this.
-        work()
-        return True
-    thread.join(timeout)
-    return not thread.is_alive()
+
+def _as_ended(span: Span, now: int) -> ReadableSpan:
+    attributes: Mapping[str, Any] = span.attributes or {}
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes={**attributes, PANDAPROBE_SPAN_OPEN: True},
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=now,
+        instrumentation_scope=span.instrumentation_scope,
+    )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from threading import RLock
 
@@ -11,11 +12,14 @@ from typing_extensions import Unpack
 from .. import runtime
 from .._version import __version__
 from ..export.exporter import PandaProbeSpanExporter
-from ..export.processor import SHUTDOWN_TIMEOUT, ExportProcessor, Pipeline
+from ..export.forks import tell_of_forks
+from ..export.processor import ExportProcessor, Pipeline
+from ..export.stats import Stats
 from ..guard import report, warn_once
 from ..session.stamping import evicted
 from ..session.threads import carry_into_threads
 from ..settings import Settings, SettingsKeywords, resolve
+from .ends import Ends
 from .provider import join_or_build, stamp_logs
 
 _logger = logging.getLogger("pandaprobe_otel.setup")
@@ -31,11 +35,16 @@ class Client:
         self.tracer_provider: trace.TracerProvider = runtime.NO_PROVIDER
         self.tracer: trace.Tracer = runtime.NO_TRACER
         self._processor: ExportProcessor | None = None
+        self._exporter: PandaProbeSpanExporter | None = None
         if settings.enabled:
-            exporter = PandaProbeSpanExporter(lost_attributes=evicted, **asdict(settings))
+            self._exporter = exporter = PandaProbeSpanExporter(lost_attributes=evicted, **asdict(settings))
             self.tracer_provider, self._processor = join_or_build(settings)
             self.tracer = self.tracer_provider.get_tracer("pandaprobe_otel", __version__)
             self._processor.use(Pipeline(settings, exporter))
+            self._ends = Ends(self._processor.end, settings.shutdown_timeout + 1)
+            tell_of_forks(self._ends)
+            if settings.handle_sigterm:
+                self._ends.watch_sigterm()
             stamp_logs()
             carry_into_threads()
 
@@ -43,6 +52,19 @@ class Client:
     def enabled(self) -> bool:
         """Whether anything is traced."""
         return self.settings.enabled
+
+    def stats(self) -> Stats:
+        """What became of the spans since this client started, in numbers."""
+        return self._exporter.stats if self._exporter is not None else Stats()
+
+    def on_error(self, callback: Callable[[str], object]) -> None:
+        """Has every final failure told.
+
+        Args:
+            callback: Gets a sentence with the cause and the number of spans; called in the delivery thread.
+        """
+        if self._exporter is not None:
+            self._exporter.on_error.append(callback)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Sends what has ended so far.
@@ -55,7 +77,7 @@ class Client:
         """
         return self._processor is None or self._processor.flush(timeout)
 
-    def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+    def shutdown(self, timeout: float = 5.0) -> bool:
         """Sends what has ended so far and stops; spans that end later are not sent.
 
         Args:
@@ -109,7 +131,7 @@ def flush(timeout: float = 30.0) -> bool:
     return client is None or client.flush(timeout)
 
 
-def shutdown(timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+def shutdown(timeout: float = 5.0) -> bool:
     """Sends what has ended so far and stops; spans that end later are not sent until `init` is called again.
 
     Args:

@@ -1,6 +1,5 @@
 """Joins the TracerProvider that is there, or builds one."""
 
-import atexit
 import logging
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -67,8 +66,6 @@ def _join(provider: Any) -> ExportProcessor:
     processor = _joined.get(provider)
     if processor is None:
         _joined[provider] = processor = ExportProcessor()
-        # A provider may have been told not to shut down at exit.
-        atexit.register(processor.shutdown)
         provider.add_span_processor(SessionSpanProcessor())
         provider.add_span_processor(processor)
     return processor

@@ -1,6 +1,9 @@
 """The exporter: what is on the wire, and what is said when it is refused."""
 
 import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,12 +39,34 @@ def ended() -> Any:
     return ended
 
 
-def test_request_is_otlp_with_pandaprobes_headers(ended: Any) -> None:
+def send(exporter: PandaProbeSpanExporter, *spans: Any) -> bool:
+    """Exports spans, and says whether they arrived."""
+    assert exporter.export(spans) is SpanExportResult.SUCCESS
+    return exporter.force_flush(5_000)
+
+
+@pytest.fixture(autouse=True)
+def _own_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANDAPROBE_SPOOL_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def exporting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes exporters, and ends them after the test."""
+    made: list[PandaProbeSpanExporter] = []
+
+    def exporting(**settings: Any) -> PandaProbeSpanExporter:
+        made.append(PandaProbeSpanExporter(**{"protocol": "otlp", **settings}))
+        return made[-1]
+
+    yield exporting
+    for exporter in made:
+        exporter.stop(0.1)
+
+
+def test_request_is_otlp_with_pandaprobes_headers(ended: Any, exporting: Any) -> None:
     with Receiver() as receiver:
-        exporter = PandaProbeSpanExporter(
-            endpoint=receiver.url + "/base/", api_key="sk_pp_1", project_name="p"
-        )
-        assert exporter.export([ended()]) is SpanExportResult.SUCCESS
+        assert send(exporting(endpoint=receiver.url + "/base/", api_key="sk_pp_1", project_name="p"), ended())
     assert receiver.paths == ["/base/v1/traces"]
     headers = receiver.headers[0]
     assert headers["X-API-Key"] == "sk_pp_1"
@@ -52,47 +77,48 @@ def test_request_is_otlp_with_pandaprobes_headers(ended: Any) -> None:
 
 
 def test_other_peoples_headers_are_not_sent_to_pandaprobe(
-    ended: Any, monkeypatch: pytest.MonkeyPatch
+    ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=another-vendors-secret")
     with Receiver() as receiver:
-        PandaProbeSpanExporter(endpoint=receiver.url).export([ended()])
+        send(exporting(endpoint=receiver.url), ended())
     assert "secret" not in str(receiver.headers)
 
 
-def test_one_connection_serves_many_batches(ended: Any) -> None:
+def test_one_connection_serves_many_batches(ended: Any, exporting: Any) -> None:
     with Receiver() as receiver:
-        exporter = PandaProbeSpanExporter(endpoint=receiver.url)
+        exporter = exporting(endpoint=receiver.url)
         for _ in range(5):
-            exporter.export([ended()])
+            send(exporter, ended())
         assert len(receiver.connections) == 1
 
 
-def test_child_of_a_fork_has_a_connection_of_its_own(ended: Any) -> None:
+def test_child_of_a_fork_has_a_connection_of_its_own(ended: Any, exporting: Any) -> None:
     with Receiver() as receiver:
-        exporter = PandaProbeSpanExporter(endpoint=receiver.url)
-        exporter.export([ended()])
-        import warnings
-
+        exporter = exporting(endpoint=receiver.url)
+        send(exporter, ended())
         with warnings.catch_warnings():
             # Python 3.12 warns of threads beside a fork; that is the point here.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
-            os._exit(exporter.export([ended()]) is not SpanExportResult.SUCCESS)
+            os._exit(not send(exporter, ended()))
         assert os.waitpid(child, 0)[1] == 0
-        exporter.export([ended()])
+        send(exporter, ended())
         assert len(receiver.connections) == 2
         assert len(receiver.spans) == 3
 
 
 @pytest.mark.parametrize("session_first", [True, False])
-def test_session_survives_more_attributes_than_a_span_can_hold(ended: Any, session_first: bool) -> None:
+def test_session_survives_more_attributes_than_a_span_can_hold(
+    ended: Any, exporting: Any, session_first: bool
+) -> None:
     with Receiver() as receiver, pandaprobe.session("s"), pandaprobe.user("u"):
         span = ended(**{f"k{number}": number for number in range(140)})
         assert "session.id" not in span.attributes
-        exporter = PandaProbeSpanExporter(endpoint=receiver.url, lost_attributes=evicted)
-        exporter.export([span, ended(few=1)] if session_first else [ended(few=1), span])
+        exporter = exporting(endpoint=receiver.url, lost_attributes=evicted)
+        send(exporter, *([span, ended(few=1)] if session_first else [ended(few=1), span]))
+    assert len(receiver.spans) == 2
     for sent in receiver.spans:
         assert {"session.id": "s", "user.id": "u"}.items() <= attributes_of(sent).items()
     assert "session.id" not in span.attributes
@@ -109,21 +135,26 @@ def test_session_survives_more_attributes_than_a_span_can_hold(ended: Any, sessi
             {"Location": "https://new.example/v1/traces"},
             "set PANDAPROBE_ENDPOINT to where it redirects, https://new.example",
         ),
-        (418, {}, "did not take them"),
+        (418, {}, "it is not tried again"),
     ],
 )
 def test_refusal_is_one_line_that_says_the_fix(
-    ended: Any, status: int, headers: dict[str, str], fix: str, caplog: pytest.LogCaptureFixture
+    ended: Any,
+    exporting: Any,
+    status: int,
+    headers: dict[str, str],
+    fix: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Receiver(*[(status, headers, b"")] * 3) as receiver:
-        exporter = PandaProbeSpanExporter(endpoint=receiver.url, api_key="sk_pp_secret")
+        exporter = exporting(endpoint=receiver.url, api_key="sk_pp_secret")
         for _ in range(3):
-            assert exporter.export([ended()]) is SpanExportResult.FAILURE
-        assert len(receiver.paths) == 3, "a refusal is no reason to try the same again"
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert str(status) in line
-    assert fix in line
-    assert "sk_pp_secret" not in line
+            send(exporter, ended())
+    lines = [record.getMessage() for record in caplog.records if "do not reach" in record.getMessage()]
+    assert len(lines) == 1
+    assert str(status) in lines[0]
+    assert fix in lines[0]
+    assert "sk_pp_secret" not in caplog.text
 
 
 def partial(rejected: int) -> Answer:
@@ -133,55 +164,63 @@ def partial(rejected: int) -> Answer:
     return 200, {}, message.SerializeToString()
 
 
-def test_partial_success_is_no_success(ended: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_partial_success_is_counted(ended: Any, exporting: Any) -> None:
     with Receiver(partial(1), partial(0), (200, {}, b"<html>")) as receiver:
-        exporter = PandaProbeSpanExporter(endpoint=receiver.url)
-        results = [exporter.export([ended(), ended()]) for _ in range(3)]
-    assert [result.name for result in results] == ["FAILURE", "SUCCESS", "SUCCESS"]
-    assert (exporter.sent, exporter.lost) == (5, 1)
+        exporter = exporting(endpoint=receiver.url)
+        for _ in range(3):
+            send(exporter, ended(), ended())
+    assert (exporter.stats.sent, exporter.stats.lost) == (5, {"rejected": 1})
 
 
-def test_span_that_cannot_be_encoded_does_not_stop_the_others(ended: Any) -> None:
+def test_text_that_cannot_be_encoded_is_replaced(ended: Any, exporting: Any) -> None:
     with Receiver() as receiver:
-        exporter = PandaProbeSpanExporter(endpoint=receiver.url)
-        assert exporter.export([ended("\ud800"), ended(good="x")]) is SpanExportResult.FAILURE
-    assert (exporter.sent, exporter.lost) == (1, 1)
-    assert attributes_of(receiver.spans[0])["good"] == "x"
+        assert send(exporting(endpoint=receiver.url), ended("\ud800", key="a\ud800"), ended(good="x"))
+    assert [span.name for span in receiver.spans] == ["\ufffd", "span"]
 
 
-def test_unreachable_endpoint_is_given_up_in_time(ended: Any, caplog: pytest.LogCaptureFixture) -> None:
-    exporter = PandaProbeSpanExporter(endpoint="http://127.0.0.1:9", timeout=0.7)
-    assert exporter.export([ended()]) is SpanExportResult.FAILURE
+def test_too_large_a_batch_is_split_down_to_one_span_whose_longest_value_is_shortened(
+    ended: Any, exporting: Any
+) -> None:
+    with Receiver(*[(413, {}, b"")] * 2) as receiver:
+        assert send(exporting(endpoint=receiver.url), ended("a", text="x" * 5000), ended("b"))
+    assert sorted(span.name for span in receiver.spans) == ["a", "b"]
+    assert attributes_of(receiver.span("a"))["text"].startswith("x" * 1024 + "… [")
+
+
+def test_unreachable_endpoint_is_said_once(
+    ended: Any, exporting: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = exporting(endpoint="http://127.0.0.1:9")
+    exporter.export([ended()])
+    assert not exporter.force_flush(1_000)
     (line,) = [record.getMessage() for record in caplog.records]
     assert "is PANDAPROBE_ENDPOINT right and reachable?" in line
 
 
 def test_request_goes_through_the_proxy_of_the_environment(
-    ended: Any, monkeypatch: pytest.MonkeyPatch
+    ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        PandaProbeSpanExporter(endpoint="http://pandaprobe.invalid", api_key="k", project_name="p").export(
-            [ended()]
-        )
+        send(exporting(endpoint="http://pandaprobe.invalid", api_key="k", project_name="p"), ended())
     assert proxy.paths == ["http://pandaprobe.invalid/v1/traces"]
 
 
-def test_exporter_reads_the_environment(ended: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exporter_reads_the_environment(ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with Receiver() as receiver:
         monkeypatch.setenv("PANDAPROBE_ENDPOINT", receiver.url)
-        PandaProbeSpanExporter().export([ended()])
+        assert send(exporting(), ended())
         assert len(receiver.spans) == 1
 
 
-def test_body_is_smaller_than_what_it_says(ended: Any) -> None:
+def test_body_is_compressed(ended: Any, exporting: Any) -> None:
     with Receiver() as receiver:
-        PandaProbeSpanExporter(endpoint=receiver.url).export([ended(text="x" * 1000)] * 50)
+        send(exporting(endpoint=receiver.url), *[ended(text="x" * 1000)] * 50)
         assert int(receiver.headers[0]["Content-Length"]) < 5000
 
 
-def test_exporter_says_nothing_secret_of_itself() -> None:
-    exporter = PandaProbeSpanExporter(endpoint="http://127.0.0.1:9", api_key="sk_pp_secret")
+def test_exporter_says_nothing_secret_of_itself(exporting: Any) -> None:
+    exporter = exporting(endpoint="http://127.0.0.1:9", api_key="sk_pp_secret")
     assert "secret" not in repr(exporter) + repr(exporter._settings)

@@ -18,9 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pandaprobe_otel.export import spool as spool_module
-from pandaprobe_otel.export import spool_disk
-from pandaprobe_otel.export.spool import Load, Spool, project_key
+from pandaprobe_otel.export.spool import Load, Spool, disk, project_key
+from pandaprobe_otel.export.spool import spool as spool_module
 
 MIB = 1 << 20
 FAR = 1e9
@@ -234,7 +233,7 @@ def test_a_process_that_is_killed_loses_nothing(opened: Callable[..., Spool], tm
 def test_files_of_several_dead_processes_are_sent_in_their_order_and_removed(
     opened: Callable[..., Spool], tmp_path: Path, folder: Path
 ) -> None:
-    expected = [b"%d" % number for number in range(spool_disk.MOST_ADOPTED + 3)]
+    expected = [b"%d" % number for number in range(disk.MOST_ADOPTED + 3)]
     for body in expected:
         before = Spool.open(tmp_path, "project", MIB)
         before.put("spans", body, 1)

@@ -1,6 +1,7 @@
 """`flush` and `shutdown` keep to their time and tell the truth."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ class Sender:
     """A provider with our exporting processor."""
 
     def __init__(self, url: str, **settings: Any) -> None:
-        wanted = {"endpoint": url, "flush_interval": 60, **settings}
+        wanted = {"endpoint": url, "flush_interval": 60, "protocol": "otlp", "spool_dir": "off", **settings}
         self.processor = ExportProcessor()
-        self.processor.use(Pipeline(resolve(wanted), PandaProbeSpanExporter(**wanted)))
+        self.pipeline = Pipeline(resolve(wanted), PandaProbeSpanExporter(**wanted))
+        self.processor.use(self.pipeline)
         self.provider = TracerProvider(shutdown_on_exit=False)
         self.provider.add_span_processor(self.processor)
 
@@ -42,7 +44,19 @@ def test_flush_says_yes_when_all_arrived() -> None:
         assert sender.processor.end(5)
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413])
+@pytest.mark.parametrize("status", [301, 401, 403, 404])
+def test_flush_says_no_at_once_when_a_setting_is_wrong_and_the_spans_wait(status: int, watch: Any) -> None:
+    with Receiver((status, {}, b"")) as receiver:
+        sender = Sender(receiver.url)
+        sender.make()
+        assert not sender.processor.flush(5)
+        assert watch() < 2
+        assert sender.processor.flush(5), "they were kept, and go when the receiver takes them"
+        assert len(receiver.spans) == 1
+        assert sender.processor.end(5)
+
+
+@pytest.mark.parametrize("status", [400, 422])
 def test_flush_says_no_when_spans_were_refused(status: int) -> None:
     with Receiver((status, {}, b"")) as receiver:
         sender = Sender(receiver.url)
@@ -51,15 +65,16 @@ def test_flush_says_no_when_spans_were_refused(status: int) -> None:
         sender.make()
         assert sender.processor.flush(5), "what was lost before is not said again"
         assert sender.processor.end(5)
+        assert sender.pipeline.stats.lost == {f"HTTP {status}": 1}
 
 
-def test_flush_says_no_when_the_queue_overflowed(recwarn: pytest.WarningsRecorder) -> None:
+def test_flush_says_no_when_the_queue_overflowed() -> None:
     with Receiver() as receiver:
         sender = Sender(receiver.url, batch_size=1, max_queue_size=1)
-        with_gap = 200
-        sender.make(with_gap)
+        sender.make(500)
         flushed = sender.processor.flush(5)
-        assert flushed is (len(receiver.spans) == with_gap)
+        assert flushed is (len(receiver.spans) == 500)
+        assert len(receiver.spans) + sender.pipeline.stats.lost["queue full"] == 500
         sender.processor.end(5)
 
 
@@ -78,6 +93,15 @@ def test_shutdown_keeps_to_its_time_when_nothing_listens(watch: Any) -> None:
     sender.make()
     assert not sender.processor.end(0.5)
     assert watch() < 1.5
+
+
+def test_shutdown_does_not_wait_for_a_receiver_that_is_away_when_the_spans_are_on_disk(
+    tmp_path: Path, watch: Any
+) -> None:
+    sender = Sender("http://127.0.0.1:9", spool_dir=str(tmp_path))
+    sender.make()
+    assert not sender.processor.end(10)
+    assert watch() < 2
 
 
 def test_shutdown_sends_what_is_queued() -> None:
@@ -105,10 +129,26 @@ def test_nothing_made_is_all_arrived() -> None:
 
 
 def test_passing_failure_is_made_good() -> None:
-    with Receiver((503, {}, b""), (429, {"Retry-After": "1"}, b""), OK) as receiver:
+    with Receiver((503, {}, b""), (429, {"Retry-After": "1"}, b""), (500, {}, b""), OK) as receiver:
         sender = Sender(receiver.url)
         sender.make()
-        assert sender.processor.flush(10)
-        assert len(receiver.paths) == 3
+        assert sender.processor.flush(20)
+        assert len(receiver.paths) == 4
         assert len(receiver.spans) == 1
+        sender.processor.end(5)
+
+
+def test_request_that_always_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pandaprobe_otel.export import delivery
+
+    monkeypatch.setattr(delivery, "_FIRST_WAIT", 0.01)
+    poison = 500, {}, b""
+    with Receiver(poison, OK, *[poison] * 5, OK) as receiver:
+        sender = Sender(receiver.url, batch_size=1)
+        sender.make(2)
+        assert not sender.processor.flush(10)
+        assert len(receiver.spans) == 1
+        assert sender.pipeline.stats.lost == {"HTTP 500": 1}
+        sender.make()
+        assert sender.processor.flush(10)
         sender.processor.end(5)

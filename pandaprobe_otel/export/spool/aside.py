@@ -4,7 +4,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .spool_items import Damaged, Item, SetAside
+from .items import Damaged, Item, SetAside
 
 if TYPE_CHECKING:
     import sqlite3
@@ -49,7 +49,7 @@ class Aside:
 
 
 def _write(path: Path, aside: SetAside, max_bytes: int) -> int:
-    from .spool_file import connect, make_private, move_aside, os_errors
+    from .file import connect, make_private, move_aside, os_errors
 
     with suppress(FileExistsError):
         make_private(path)
@@ -85,7 +85,7 @@ def _keep_to(max_bytes: int, db: "sqlite3.Connection") -> int:
 
 
 def _read(path: Path) -> list[SetAside]:
-    from .spool_file import connect, os_errors
+    from .file import connect, os_errors
 
     with os_errors(), closing(connect(path)) as db:
         rows = db.execute(

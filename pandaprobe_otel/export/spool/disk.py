@@ -4,12 +4,12 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .spool_folder import age, look_around, make_private_folder
-from .spool_items import Damaged
-from .spool_lock import FileLock
+from .folder import age, look_around, make_private_folder
+from .items import Damaged
+from .lock import FileLock
 
 if TYPE_CHECKING:
-    from .spool_file import FileQueue
+    from .file import FileQueue
 
 # A file takes three descriptors, and a process often has no more than 1024.
 MOST_ADOPTED = 8
@@ -57,7 +57,7 @@ class Disk:
             OSError: When it cannot be made.
             ImportError: When this Python has no SQLite.
         """
-        from .spool_file import FileQueue
+        from .file import FileQueue
 
         if self._folder is None:
             raise OSError("there is no folder")
@@ -82,7 +82,7 @@ class Disk:
         if path in _inherited:
             return False
         try:
-            from .spool_file import FileQueue, remove_files
+            from .file import FileQueue, remove_files
 
             lock = FileLock.take(path.with_suffix(".lock"))
             if lock is None:

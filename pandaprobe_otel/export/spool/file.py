@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from .spool_items import Damaged, Item, Load, first_of_size
-from .spool_lock import FileLock
+from .items import Damaged, Item, Load, first_of_size
+from .lock import FileLock
 
 # Seconds that a file locked by somebody else is waited for.
 _BUSY_TIMEOUT = 0.25

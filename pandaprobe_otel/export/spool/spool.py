@@ -16,17 +16,15 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..guard import warn_once
-from .spool_aside import Aside
-from .spool_disk import Disk
-from .spool_folder import project_key
-from .spool_fork import tell_of_forks
-from .spool_items import Damaged, Item, Load, MemoryQueue, SetAside
+from ...guard import warn_once
+from ..forks import tell_of_forks
+from .aside import Aside
+from .disk import Disk
+from .items import Damaged, Item, Load, MemoryQueue, SetAside
 
 if TYPE_CHECKING:
-    from .spool_file import FileQueue
+    from .file import FileQueue
 
-__all__ = ["Item", "Load", "SetAside", "Spool", "SpoolStats", "project_key"]
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
@@ -127,21 +125,23 @@ class Spool:
             self._keep_to_bound()
             return seq
 
-    def take(self, limit: int, *, now: float | None = None) -> list[Item]:
+    def take(self, limit: int, *, besides: Collection[int] = (), now: float | None = None) -> list[Item]:
         """The oldest items that are ready, at most `limit`; they stay until they are acknowledged.
 
         Args:
             limit: The most items.
+            besides: The numbers of those that are taken already.
             now: The time on the clock of `time.monotonic`.
         """
         with self._held():
             now = monotonic() if now is None else now
-            hidden = {seq for seq, state in self._states.items() if state.ready_at > now} | self._gone.keys()
+            waiting = {seq for seq, state in self._states.items() if state.ready_at > now}
+            hidden = waiting | self._gone.keys() | set(besides)
             items: list[Item] = []
             for queue in self._queues():
                 if len(items) < limit:
                     items += self._read(queue, limit - len(items), hidden)
-            self._taken = frozenset(item.seq for item in items)
+            self._taken = frozenset(besides).union(item.seq for item in items)
             return [self._known(item) for item in items]
 
     def ack(self, seqs: Iterable[int]) -> None:
@@ -196,6 +196,12 @@ class Spool:
         """What any process of the project set aside, the oldest first."""
         with self._held():
             return self._aside.all()
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether everything that waits would survive the process."""
+        with self._held():
+            return self._folder is not None and not self._memory.load.items
 
     def pending(self) -> Load:
         """What waits in this process's file, in those that it adopted, and in memory."""
