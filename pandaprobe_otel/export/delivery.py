@@ -162,7 +162,9 @@ class Delivery:
                     self._drained_to = put
                 self._wake.notify_all()
             later = self._wire.next_at()
-            return None if later is None else max(0.01, later - now)
+            if later is None:
+                return None if self._wire.idle else _FIRST_WAIT
+            return max(0.01, later - now)
         self._send(request, min(now + self._timeout, self._end_at))
         return 0
 

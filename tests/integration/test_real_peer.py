@@ -1,6 +1,7 @@
 """Sessions as an OTLP receiver sees them that is not ours: Datadog's test agent."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import in_process
 import pytest
+
+from pandaprobe_otel.local import demo
+from pandaprobe_otel.local.fake_openai import FakeOpenAI
 
 pytestmark = pytest.mark.integration
 
@@ -102,7 +107,7 @@ def test_every_span_of_a_session_arrives_with_its_session_its_user_and_its_place
     )
     assert run.returncode == 0, run.stderr
 
-    spans = received(test_agent)
+    spans = [span for span in received(test_agent) if span["name"] in ("turn 1", "turn 2", "llm", "outside")]
     inside = [span for span in spans if attributes(span).get("session.id") == "c-1"]
     roots = {span["name"]: span for span in inside if not span.get("parent_span_id")}
     children = [span for span in inside if span.get("parent_span_id")]
@@ -117,3 +122,25 @@ def test_every_span_of_a_session_arrives_with_its_session_its_user_and_its_place
     (outside,) = [span for span in spans if span not in inside]
     assert "session.id" not in attributes(outside)
     assert "user.id" not in attributes(outside)
+
+
+def test_session_of_the_demo_is_read_back(test_agent: str, tmp_path: Path) -> None:
+    example = next(path for path in demo._EXAMPLES if path.is_file())
+    with FakeOpenAI() as openai:
+        run = subprocess.run(
+            [sys.executable, shutil.copy(example, tmp_path)],
+            env={
+                **in_process.clean_environment(),
+                "PANDAPROBE_ENDPOINT": test_agent,
+                "OPENAI_BASE_URL": openai.base_url,
+                "OPENAI_API_KEY": "none",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (0, "")
+    session_id = run.stdout.split("session_id=")[1].strip()
+    spans = [span for span in received(test_agent) if attributes(span).get("session.id") == session_id]
+    assert [span["name"] for span in spans] == ["chat gpt-5.4-nano"] * 3
+    assert [int(attributes(span)["gen_ai.usage.input_tokens"]) for span in spans] == [27, 46, 72]
