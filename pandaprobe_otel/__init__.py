@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import runtime
 from ._version import __version__
-from .attributes import SpanKind, SpanStatusCode, TraceStatus
+from .attributes import ScoreDataType, SpanKind, SpanStatusCode, TraceStatus
 from .session.scope import current_session, current_user, session, set_session, set_user, user
 from .tracing.decorators import span, trace
 from .tracing.span import Span
@@ -20,11 +20,12 @@ from .tracing.trace import Trace, start_trace
 if TYPE_CHECKING:
     from .export.exporter import PandaProbeSpanExporter
     from .session.stamping import SessionLogRecordProcessor, SessionSpanProcessor
-    from .setup.client import Client, flush, get_client, init, shutdown
+    from .setup.client import Client, flush, get_client, init, score, shutdown
 
 __all__ = [
     "Client",
     "PandaProbeSpanExporter",
+    "ScoreDataType",
     "SessionLogRecordProcessor",
     "SessionSpanProcessor",
     "Span",
@@ -38,6 +39,7 @@ __all__ = [
     "flush",
     "get_client",
     "init",
+    "score",
     "session",
     "set_session",
     "set_user",
@@ -54,6 +56,7 @@ _LAZY = {
     "flush": "setup.client",
     "get_client": "setup.client",
     "init": "setup.client",
+    "score": "setup.client",
     "shutdown": "setup.client",
     "PandaProbeSpanExporter": "export.exporter",
     "SessionLogRecordProcessor": "session.stamping",

@@ -124,6 +124,14 @@ class TraceStatus(str, Enum):
     ERROR = "ERROR"
 
 
+class ScoreDataType(str, Enum):
+    """What the value of a score is (PandaProbe's `ScoreDataType`)."""
+
+    NUMERIC = "NUMERIC"
+    BOOLEAN = "BOOLEAN"
+    CATEGORICAL = "CATEGORICAL"
+
+
 # `gen_ai.operation.name` of each kind of span; CHAIN and OTHER have none.
 OPERATION_OF_KIND = {
     SpanKind.AGENT: "invoke_agent",

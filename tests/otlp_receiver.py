@@ -1,6 +1,7 @@
 """An OTLP/HTTP receiver on loopback that keeps what arrives, and answers as it is told."""
 
 import gzip
+import json
 import socket
 import threading
 import time
@@ -28,6 +29,7 @@ class Receiver:
         self.requests: list[ExportTraceServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.bodies: list[Any] = []
         self.connections: set[Any] = set()
         self.released = threading.Event()
         self._sockets: list[socket.socket] = []
@@ -52,7 +54,9 @@ class Receiver:
                     self.close_connection = True
                     return
                 status, headers, content = answer
-                if 200 <= status < 300:
+                if self.headers["Content-Type"] == "application/json":
+                    receiver.bodies.append(json.loads(body))
+                elif 200 <= status < 300:
                     receiver.requests.append(ExportTraceServiceRequest.FromString(gzip.decompress(body)))
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(content))}.items():

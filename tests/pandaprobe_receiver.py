@@ -234,7 +234,7 @@ class Courier:
             request.attempts += 1
             self.receiver.now = self.now
             response = self.receiver.answer(request)
-            outcome = self.wire.judge(response)
+            outcome = self.wire.judge(request, response)
             if outcome is Outcome.DELIVERED:
                 self.acked += self.wire.delivered(request, response).done
             elif outcome is Outcome.TOO_LARGE and self.wire.split(request):

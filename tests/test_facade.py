@@ -9,6 +9,7 @@ import pandaprobe_otel as pandaprobe
 NAMES = {
     "Client",
     "PandaProbeSpanExporter",
+    "ScoreDataType",
     "SessionLogRecordProcessor",
     "SessionSpanProcessor",
     "Span",
@@ -22,6 +23,7 @@ NAMES = {
     "flush",
     "get_client",
     "init",
+    "score",
     "session",
     "set_session",
     "set_user",

@@ -193,7 +193,7 @@ class Delivery:
             kind = type(error).__name__
             self._hold(Outcome.AWAY, f"no answer ({kind}); is PANDAPROBE_ENDPOINT right and reachable?")
             return
-        outcome = self._wire.judge(response)
+        outcome = self._wire.judge(request, response)
         if outcome is Outcome.DELIVERED:
             self._wait = _FIRST_WAIT
             self._settle(request, self._wire.delivered(request, response), "rejected")

@@ -16,12 +16,10 @@ from .mapping.decoding import records_of
 from .mapping.record import SpanRecord
 from .rows import TRACES, Call, Rows
 from .spool import Item
-from .wire import Outcome, Request, Settled, outcome_of, retry_after
+from .wire import JSON_HEADERS, SCORES, Outcome, Request, Settled, outcome_of, retry_after
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
-SCORES = "/evaluations/trace-scores"
-_HEADERS = {"Content-Type": "application/json"}
 # Seconds. PandaProbe counts requests in windows of a minute, and does not say when one began.
 _WINDOW, _LIMITED_WAIT = 60.0, 15.0
 # A plan's quota is for a month, until somebody changes the plan.
@@ -57,7 +55,6 @@ class RestWire:
         self._posted: deque[float] = deque()
         self._closed_until: dict[str, float] = {}
         self._now = 0.0
-        self._offered: Request | None = None
 
     @property
     def loaded(self) -> int:
@@ -95,8 +92,7 @@ class RestWire:
         while self._posted and self._posted[0] + _WINDOW <= now:
             self._posted.popleft()
         ready = (lane[0] for lane in self._lanes.values() if self._opens_at(lane[0]) <= now)
-        self._offered = next((request for request in ready if not self._is_early(request)), None)
-        return self._offered
+        return next((request for request in ready if not self._is_early(request)), None)
 
     def next_at(self) -> float | None:
         waiting = self._assembly.next_at()
@@ -143,11 +139,8 @@ class RestWire:
         lane[0] = _request(call)
         return True
 
-    def judge(self, response: urllib3.BaseHTTPResponse) -> Outcome:
-        request = self._offered
+    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Outcome:
         status = response.status
-        if request is None:
-            return outcome_of(status)
         if status == 429:
             return self._limited(request, response)
         call = _call_of(request)
@@ -205,7 +198,7 @@ class RestWire:
     def _load_score(self, item: Item) -> None:
         call = Call("POST", SCORES, None, json.loads(item.body)["trace_id"], {"": [item.seq]})
         self._open[item.seq] = 1
-        self._lanes[_lane_of(call)] = deque([Request(SCORES, item.body, _HEADERS, 0, call)])
+        self._lanes[_lane_of(call)] = deque([Request(SCORES, item.body, JSON_HEADERS, 0, call)])
 
     def _leave(self, request: Request) -> list[int]:
         call = _call_of(request)
@@ -226,7 +219,7 @@ class RestWire:
 
 
 def _request(call: Call) -> Request:
-    return Request(call.path, _json(call.body), _HEADERS, len(call.items), call, call.method)
+    return Request(call.path, _json(call.body), JSON_HEADERS, len(call.items), call, call.method)
 
 
 def _json(body: Any) -> bytes:

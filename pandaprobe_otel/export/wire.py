@@ -11,6 +11,10 @@ import urllib3
 
 from .spool import Item
 
+# Where scores go, on any wire.
+SCORES = "/evaluations/trace-scores"
+JSON_HEADERS = {"Content-Type": "application/json"}
+
 
 class Outcome(Enum):
     """What an answer means for the request, and for those after it."""
@@ -107,7 +111,7 @@ class Wire(Protocol):
         """The request will never be taken; the items that were only in it are done with."""
         ...
 
-    def judge(self, response: urllib3.BaseHTTPResponse) -> Outcome:
+    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Outcome:
         """What an answer means here, where that is special."""
         ...
 

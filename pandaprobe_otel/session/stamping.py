@@ -53,7 +53,13 @@ class SessionSpanProcessor(SpanProcessor):
         # A copy, because the SDK's attributes raise and catch an exception for every key that is missing.
         held = attributes.copy()
         if not stamp.keys().isdisjoint(held):
-            stamp = {key: held.get(key, id) for key, id in stamp.items()}
+            # The turn is of another session than a span whose creator has named its own.
+            is_of_the_turn = held.get(SESSION_ID, stamp.get(SESSION_ID)) == stamp.get(SESSION_ID)
+            stamp = {
+                key: held.get(key, id)
+                for key, id in stamp.items()
+                if is_of_the_turn or key != PANDAPROBE_TRACE_ID
+            }
         for key, id in stamp.items():
             span.set_attribute(key, id)
         stamps.remember(span.get_span_context().span_id, stamp)

@@ -2,15 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from threading import RLock
+from typing import Any
+from uuid import UUID
 
 from opentelemetry import trace
 from typing_extensions import Unpack
 
 from .. import runtime
 from .._version import __version__
+from ..attributes import ScoreDataType
 from ..export.exporter import PandaProbeSpanExporter
 from ..export.forks import tell_of_forks
 from ..export.processor import ExportProcessor, Pipeline
@@ -21,6 +24,7 @@ from ..session.threads import carry_into_threads
 from ..settings import Settings, SettingsKeywords, resolve
 from .ends import Ends
 from .provider import join_or_build, stamp_logs
+from .scores import score_body
 
 _logger = logging.getLogger("pandaprobe_otel.setup")
 
@@ -65,6 +69,21 @@ class Client:
         """
         if self._exporter is not None:
             self._exporter.on_error.append(callback)
+
+    def score(
+        self,
+        trace_id: str | UUID,
+        name: str,
+        value: str | float | bool,
+        *,
+        data_type: ScoreDataType | str = ScoreDataType.NUMERIC,
+        reason: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Scores a trace; as the function `score`."""
+        body = score_body(trace_id, name, value, data_type, reason, metadata)
+        if self._exporter is not None:
+            self._exporter.put_score(body)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Sends what has ended so far.
@@ -116,6 +135,37 @@ def get_client() -> Client | None:
     """The client of this process, started from the environment at first use; None where that cannot be."""
     runtime.ensure_started()
     return _current()
+
+
+def score(
+    trace_id: str | UUID,
+    name: str,
+    value: str | float | bool,
+    *,
+    data_type: ScoreDataType | str = ScoreDataType.NUMERIC,
+    reason: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Scores a trace; it is sent like a span, again until PandaProbe has the trace.
+
+        pandaprobe.score(trace.trace_id, "helpfulness", 0.9)
+
+    Args:
+        trace_id: The id that PandaProbe shows, `Trace.trace_id`.
+        name: What is scored.
+        value: A number, true or false, or a word, as `data_type` says.
+        data_type: NUMERIC, BOOLEAN or CATEGORICAL.
+        reason: Why, in words.
+        metadata: Names and any values.
+
+    Raises:
+        ValueError: When the id is no UUID, the name is empty, or the value does not fit.
+    """
+    client = get_client()
+    if client is None:
+        score_body(trace_id, name, value, data_type, reason, metadata)
+    else:
+        client.score(trace_id, name, value, data_type=data_type, reason=reason, metadata=metadata)
 
 
 def flush(timeout: float = 30.0) -> bool:

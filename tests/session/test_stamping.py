@@ -21,6 +21,17 @@ def test_creators_own_ids_are_kept(tracer: trace.Tracer) -> None:
     assert dict(span.attributes) == {"session.id": "own", "x": 1, "user.id": "u"}
 
 
+def test_span_of_a_turn_carries_its_id_unless_its_creator_names_another_session(tracer: trace.Tracer) -> None:
+    with pandaprobe.start_trace("turn", session_id="s") as turn:
+        inside: Any = tracer.start_span("inside")
+        other: Any = tracer.start_span("other", attributes={"session.id": "other"})
+        with pandaprobe.session("block"):
+            block: Any = tracer.start_span("block")
+    assert inside.attributes["pandaprobe.trace.id"] == turn.trace_id
+    assert "pandaprobe.trace.id" not in other.attributes
+    assert "pandaprobe.trace.id" not in block.attributes
+
+
 def test_span_without_a_session_is_left_alone(tracer: trace.Tracer) -> None:
     span: Any = tracer.start_span("span")
     assert dict(span.attributes) == {}
