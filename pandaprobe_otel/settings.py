@@ -258,6 +258,18 @@ class Settings:
         100,
         "Most traces that REST sends in a minute; PandaProbe refuses more.",
     )
+    max_request_bytes: int = _option(
+        "PANDAPROBE_MAX_REQUEST_BYTES",
+        COUNT,
+        4 * 1024 * 1024,
+        "Most bytes in one OTLP request, compressed; a larger batch is split, a larger span shortened.",
+    )
+    flush_on_trace_end: bool = _option(
+        "PANDAPROBE_FLUSH_ON_TRACE_END",
+        FLAG,
+        False,
+        "Whether the end of a trace waits until it is sent; for functions that are frozen after each call.",
+    )
     spool_dir: str | None = _option(
         "PANDAPROBE_SPOOL_DIR",
         TEXT,
@@ -298,6 +310,8 @@ class SettingsKeywords(TypedDict, total=False):
     protocol: str | None
     partial_after: float | None
     traces_per_minute: int | None
+    max_request_bytes: int | None
+    flush_on_trace_end: bool | None
     spool_dir: str | None
     spool_max_bytes: int | None
 

@@ -34,6 +34,8 @@ OURS = {
     "protocol": ("REST", "rest"),
     "partial_after": ("9", 9.0),
     "traces_per_minute": ("9", 9),
+    "max_request_bytes": ("999", 999),
+    "flush_on_trace_end": ("yes", True),
     "spool_dir": ("off", "off"),
     "spool_max_bytes": ("999", 999),
 }

@@ -105,7 +105,8 @@ class PandaProbeSpanExporter(SpanExporter):
 
 
 def _wires(settings: Settings) -> list[Wire]:
-    otlp, rest = OtlpWire(), RestWire(partial_after=settings.partial_after, pace=settings.traces_per_minute)
+    otlp = OtlpWire(settings.max_request_bytes)
+    rest = RestWire(partial_after=settings.partial_after, pace=settings.traces_per_minute)
     wires: dict[str, list[Wire]] = {"auto": [otlp, rest], "otlp": [otlp], "rest": [rest]}
     return wires[settings.protocol]
 

@@ -37,12 +37,16 @@ def unpack(body: bytes) -> ExportTraceServiceRequest:
 
 
 class OtlpWire:
-    """Sends items as they are spooled: one request each."""
+    """Sends items as they are spooled: one request each.
+
+    Args:
+        max_bytes: The most bytes of a request; a larger one is split before it is sent.
+    """
 
     name = "OTLP"
 
-    def __init__(self, path: str = PATH) -> None:
-        self._path = path
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._requests: deque[Request] = deque()
         # How many requests an item is still in, since a large one is split.
         self._parts: dict[int, int] = {}
@@ -65,7 +69,10 @@ class OtlpWire:
             )
 
     def next(self, now: float, *, final: bool) -> Request | None:
-        return next((request for request in self._requests if request.not_before <= now), None)
+        ready = next((request for request in self._requests if request.not_before <= now), None)
+        if ready is not None and len(ready.body) > self._max_bytes and self.split(ready):
+            return self.next(now, final=final)
+        return ready
 
     def next_at(self) -> float | None:
         return min((request.not_before for request in self._requests), default=None)
@@ -105,7 +112,7 @@ class OtlpWire:
         return outcome_of(response.status)
 
     def _request(self, body: bytes, spans: int, seq: int) -> Request:
-        return Request(self._path, body, _HEADERS, spans, seq)
+        return Request(PATH, body, _HEADERS, spans, seq)
 
     def _leave(self, request: Request) -> list[int]:
         self._requests.remove(request)

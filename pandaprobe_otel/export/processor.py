@@ -11,8 +11,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from ..attributes import PANDAPROBE_SPAN_OPEN
+from ..attributes import PANDAPROBE_SPAN_OPEN, PANDAPROBE_TRACE_ID
 from ..guard import never_raises, warn_once
+from ..ids import pandaprobe_trace_id
 from ..settings import Settings
 from .exporter import PandaProbeSpanExporter
 from .forks import tell_of_forks
@@ -28,6 +29,7 @@ class Pipeline:
         self.shutdown_timeout = settings.shutdown_timeout
         self.stats: Stats = exporter.stats
         self._exporter = exporter
+        self._flush_on_trace_end = settings.flush_on_trace_end
         # Its export is only a write to the spool, so that flushing it takes milliseconds.
         self._batches = BatchSpanProcessor(
             exporter,
@@ -52,6 +54,8 @@ class Pipeline:
             # `next` is one step for the interpreter, where `+= 1` is three.
             self.stats.made = next(self._numbers)
             self._batches.on_end(span)
+            if self._flush_on_trace_end and _is_entry(span):
+                self.flush(self.shutdown_timeout)
 
     def flush(self, timeout: float) -> bool:
         """Sends what is queued; whether all of it arrived within `timeout` seconds."""
@@ -162,6 +166,14 @@ class ExportProcessor(SpanProcessor):
         for span in list(self._open.values()):
             pipeline.take(_as_ended(span, now))
         self._open.clear()
+
+
+def _is_entry(span: ReadableSpan) -> bool:
+    context, attributes = span.context, span.attributes
+    if context is None or not attributes:
+        return False
+    trace_id = pandaprobe_trace_id(context.trace_id, context.span_id, is_root=span.parent is None)
+    return attributes.get(PANDAPROBE_TRACE_ID) == trace_id
 
 
 def _as_ended(span: Span, now: int) -> ReadableSpan:

@@ -238,6 +238,24 @@ def test_what_is_queued_at_exit_is_sent() -> None:
     assert len(receiver.spans) == 300
 
 
+def test_end_of_a_trace_waits_for_its_delivery_where_that_is_set() -> None:
+    with Receiver() as receiver:
+        ended = in_process.run(
+            """
+            import os
+            import pandaprobe_otel as pandaprobe
+            with pandaprobe.session("s"), pandaprobe.start_trace("turn") as turn:
+                with turn.span("step"), pandaprobe.start_trace("sub-agent"): pass
+                tell(before=pandaprobe.get_client().stats().sent)
+            tell(after=pandaprobe.get_client().stats().sent)
+            """,
+            PANDAPROBE_ENDPOINT=receiver.url,
+            PANDAPROBE_FLUSH_INTERVAL="600",
+            PANDAPROBE_FLUSH_ON_TRACE_END="true",
+        )
+    assert ended.told == {"before": 0, "after": 3}
+
+
 def test_log_records_of_the_global_provider_are_stamped() -> None:
     ended = in_process.run(
         """
