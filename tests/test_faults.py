@@ -150,6 +150,20 @@ def test_sigterm_sends_what_is_queued_and_ends_as_before(run: Any, tmp_path: Pat
         assert stored(receiver) == all_once(1000)
 
 
+def test_sigterm_to_the_first_process_of_a_container_sends_what_is_queued_and_no_more(run: Any) -> None:
+    """The kernel keeps SIGTERM from such a process without a handler; the process number stands in for it."""
+    code = """
+        import signal
+        os.getpid = lambda: 1
+        make(100, "before.")
+        signal.raise_signal(signal.SIGTERM)
+        make(100, "after.")
+    """
+    with Receiver() as receiver, run(receiver.url, code, PANDAPROBE_FLUSH_INTERVAL="60") as program:
+        assert program.end() == 0
+        assert stored(receiver) == all_once(100, "before.") + all_once(100, "after.")
+
+
 def test_sigterm_of_somebody_else_stays_theirs(run: Any) -> None:
     with Receiver() as receiver:
         code = """

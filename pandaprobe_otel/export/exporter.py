@@ -1,5 +1,6 @@
 """`PandaProbeSpanExporter`: OpenTelemetry's exporter interface over spool and delivery."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing_extensions import Unpack
 
 from .._version import __version__
 from ..attributes import DEPLOYMENT_ENVIRONMENT_NAME, SERVICE_VERSION
-from ..guard import report
+from ..guard import report, warn_once
 from ..settings import Settings, SettingsKeywords, resolve
 from .connection import Connection
 from .delivery import Delivery
@@ -21,6 +22,8 @@ from .rest import RestWire
 from .spool import Spool, project_key
 from .stats import Stats
 from .wire import Wire
+
+_logger = logging.getLogger("pandaprobe_otel.export")
 
 
 class PandaProbeSpanExporter(SpanExporter):
@@ -124,7 +127,14 @@ def _spool_directory(settings: Settings) -> Path | None:
         return None
     if settings.spool_dir:
         return Path(settings.spool_dir).expanduser()
-    return _cache_folder() / "pandaprobe-otel" / "spool"
+    try:
+        return _cache_folder() / "pandaprobe-otel" / "spool"
+    except RuntimeError:
+        message = (
+            "the user has no home folder, so spans wait in memory only; PANDAPROBE_SPOOL_DIR names a folder"
+        )
+        warn_once(_logger, "no home", message)
+        return None
 
 
 def _headers(settings: Settings) -> dict[str, str]:

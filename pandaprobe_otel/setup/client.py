@@ -45,7 +45,7 @@ class Client:
             self.tracer_provider, self._processor = join_or_build(settings)
             self.tracer = self.tracer_provider.get_tracer("pandaprobe_otel", __version__)
             self._processor.use(Pipeline(settings, exporter))
-            self._ends = Ends(self._processor.end, settings.shutdown_timeout + 1)
+            self._ends = Ends(self._processor.end, self._processor.flush, settings.shutdown_timeout)
             tell_of_forks(self._ends)
             if settings.handle_sigterm:
                 self._ends.watch_sigterm()

@@ -13,12 +13,16 @@ class Ends:
     """Calls `drain` at those ends.
 
     Args:
-        drain: Sends or keeps what is queued; it takes seconds at most.
+        drain: Sends or keeps what is queued, and ends; it takes seconds at most.
+        flush: Sends what is queued within so many seconds, and goes on.
         patience: How long it may take, in seconds.
     """
 
-    def __init__(self, drain: Callable[[], object], patience: float) -> None:
+    def __init__(
+        self, drain: Callable[[], object], flush: Callable[[float], object], patience: float
+    ) -> None:
         self.drain = drain
+        self._flush = flush
         self._patience = patience
 
     def watch_sigterm(self) -> None:
@@ -29,10 +33,15 @@ class Ends:
             signal.signal(signal.SIGTERM, self._terminate)
 
     def _terminate(self, number: int, frame: object) -> None:
+        # The first process of a container does not die of SIGTERM unless it handles it; it goes on as before.
+        survives = os.getpid() == 1
+        work = partial(self._flush, self._patience) if survives else self.drain
         # In a thread of its own, since the main thread may hold a lock that draining needs.
-        thread = threading.Thread(target=self.drain, name="pandaprobe-drain", daemon=True)
+        thread = threading.Thread(target=work, name="pandaprobe-drain", daemon=True)
         thread.start()
-        thread.join(self._patience)
+        thread.join(self._patience + 1)
+        if survives:
+            return
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -231,6 +231,21 @@ def test_body_is_compressed(ended: Any, exporting: Any) -> None:
         assert int(receiver.headers[0]["Content-Length"]) < 5000
 
 
+def test_without_a_home_folder_spans_wait_in_memory(
+    ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("PANDAPROBE_SPOOL_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    with Receiver() as receiver:
+        assert send(exporting(endpoint=receiver.url), ended())
+        assert len(receiver.spans) == 1
+    assert "the user has no home folder" in caplog.text
+
+
 def test_exporter_says_nothing_secret_of_itself(exporting: Any) -> None:
     exporter = exporting(endpoint="http://127.0.0.1:9", api_key="sk_pp_secret")
     assert "secret" not in repr(exporter) + repr(exporter._settings)
