@@ -72,6 +72,7 @@ class Delivery:
         self._held_until = 0.0
         self._wait = _FIRST_WAIT
         self._last_put = 0
+        self._known_dropped = 0
         self._drained_to = 0
         self._denied = False
         self._end_at = _NEVER
@@ -87,10 +88,18 @@ class Delivery:
     def put(self, kind: str, body: bytes, spans: int) -> None:
         """Spools an item and has it sent."""
         seq = self._spool.put(kind, body, spans)
+        self._count_dropped()
         with self._wake:
             self._last_put = max(self._last_put, seq)
             self._start()
             self._wake.notify_all()
+
+    def _count_dropped(self) -> None:
+        dropped = self._spool.stats.dropped
+        if dropped > self._known_dropped:
+            self._stats.lose("spool full", dropped - self._known_dropped)
+            self._on_error(f"{dropped - self._known_dropped} spans are lost: the spool is full")
+            self._known_dropped = dropped
 
     def flush(self, timeout: float) -> bool:
         """Waits until what was put is sent; whether it was, within `timeout` seconds."""

@@ -20,7 +20,7 @@ from .encoding import encode
 from .otlp import OtlpWire, pack
 from .rest import RestWire
 from .spool import Spool, project_key
-from .stats import Stats
+from .stats import NOT_ENCODED, Stats
 from .wire import Wire
 
 _logger = logging.getLogger("pandaprobe_otel.export")
@@ -74,7 +74,7 @@ class PandaProbeSpanExporter(SpanExporter):
             self._delivery.put("spans", pack(request), len(spans))
         except Exception as error:
             report("PandaProbeSpanExporter.export", error)
-            self.stats.lose("encoding", len(spans))
+            self.stats.lose(NOT_ENCODED, len(spans))
             return SpanExportResult.FAILURE
         self.stats.add(spooled=len(spans))
         return SpanExportResult.SUCCESS

@@ -17,7 +17,7 @@ from ..ids import pandaprobe_trace_id
 from ..settings import Settings
 from .exporter import PandaProbeSpanExporter
 from .forks import tell_of_forks
-from .stats import Stats
+from .stats import NOT_ENCODED, QUEUE_FULL, Stats
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
@@ -74,9 +74,10 @@ class Pipeline:
     def _spool(self) -> None:
         made = self.stats.made
         self._batches.force_flush()
-        overflowed = made - self.stats.spooled - sum(self.stats.lost.values())
+        lost = self.stats.lost
+        overflowed = made - self.stats.spooled - lost[NOT_ENCODED] - lost[QUEUE_FULL]
         if overflowed > 0:
-            self.stats.lose("queue full", overflowed)
+            self.stats.lose(QUEUE_FULL, overflowed)
 
     def _nothing_more_lost(self) -> bool:
         before, self._known_lost = self._known_lost, sum(self.stats.lost.values())

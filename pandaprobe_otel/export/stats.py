@@ -4,6 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 
+# What is lost before it reaches the spool.
+QUEUE_FULL = "queue full"
+NOT_ENCODED = "not encoded"
+
 
 @dataclass
 class Stats:

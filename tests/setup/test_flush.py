@@ -19,7 +19,8 @@ class Sender:
     def __init__(self, url: str, **settings: Any) -> None:
         wanted = {"endpoint": url, "flush_interval": 60, "protocol": "otlp", "spool_dir": "off", **settings}
         self.processor = ExportProcessor()
-        self.pipeline = Pipeline(resolve(wanted), PandaProbeSpanExporter(**wanted))
+        self.exporter = PandaProbeSpanExporter(**wanted)
+        self.pipeline = Pipeline(resolve(wanted), self.exporter)
         self.processor.use(self.pipeline)
         self.provider = TracerProvider(shutdown_on_exit=False)
         self.provider.add_span_processor(self.processor)
@@ -136,6 +137,19 @@ def test_passing_failure_is_made_good() -> None:
         assert len(receiver.paths) == 4
         assert len(receiver.spans) == 1
         sender.processor.end(5)
+
+
+def test_what_a_full_spool_drops_is_counted_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    sender = Sender("http://127.0.0.1:9", spool_dir=str(tmp_path), spool_max_bytes=2000, batch_size=10)
+    sender.exporter.on_error.append(told.append)
+    sender.make(500)
+    assert not sender.processor.flush(0.5)
+    lost = sender.pipeline.stats.lost["spool full"]
+    assert 0 < lost < 500
+    assert sender.pipeline.stats.lost == {"spool full": lost}
+    assert told
+    sender.processor.end(0.5)
 
 
 def test_request_that_always_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
