@@ -2,13 +2,14 @@
 
 import os
 import sysconfig
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import pandaprobe_otel
-from pandaprobe_otel import guard
+from pandaprobe_otel import guard, runtime
 
 
 def pytest_sessionstart() -> None:
@@ -36,3 +37,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def _loud_guard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "loud", True)
     guard.forget_warnings()
+
+
+@pytest.fixture(autouse=True)
+def _no_client_from_the_test_before() -> Iterator[None]:
+    yield
+    runtime.activate(None)
