@@ -10,7 +10,7 @@ import urllib3
 
 from ..guard import report, warn_once
 from .connection import Connection
-from .forks import tell_of_forks
+from .forks import Forked, tell_of_forks
 from .spool import Spool
 from .stats import Stats
 from .wire import Outcome, Request, Settled, Wire, retry_after
@@ -35,7 +35,7 @@ _FIXES = {
 }
 
 
-class Delivery:
+class Delivery(Forked):
     """Sends the items of a spool, in a thread of its own that sleeps until there are any.
 
     Args:
@@ -124,12 +124,6 @@ class Delivery:
         self._spool.close()
         self._connection.close()
         return self._arrived
-
-    def before_fork(self) -> None:
-        """Holds nothing over a fork."""
-
-    def after_fork_in_parent(self) -> None:
-        """Goes on."""
 
     def after_fork_in_child(self) -> None:
         """Begins anew: what the parent holds is the parent's to send."""

@@ -2,24 +2,20 @@
 
 import os
 from collections.abc import Callable
-from typing import Protocol
 from weakref import WeakSet
 
 
-class Forked(Protocol):
+class Forked:
     """Something that is told of forks."""
 
     def before_fork(self) -> None:
         """Called in the thread that forks."""
-        ...
 
     def after_fork_in_parent(self) -> None:
         """Called in that thread, when it goes on."""
-        ...
 
     def after_fork_in_child(self) -> None:
         """Called in the child, before it does anything else."""
-        ...
 
 
 _watching: "WeakSet[Forked]" = WeakSet()

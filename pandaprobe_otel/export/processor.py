@@ -16,7 +16,7 @@ from ..guard import never_raises, warn_once
 from ..ids import pandaprobe_trace_id
 from ..settings import Settings
 from .exporter import PandaProbeSpanExporter
-from .forks import tell_of_forks
+from .forks import Forked, tell_of_forks
 from .stats import NOT_ENCODED, QUEUE_FULL, Stats
 
 _logger = logging.getLogger("pandaprobe_otel.export")
@@ -84,7 +84,7 @@ class Pipeline:
         return self._known_lost == before
 
 
-class ExportProcessor(SpanProcessor):
+class ExportProcessor(SpanProcessor, Forked):
     """Hands ended spans to a pipeline, which can be exchanged while spans are open."""
 
     def __init__(self) -> None:
@@ -94,12 +94,6 @@ class ExportProcessor(SpanProcessor):
         tell_of_forks(self)
         # A provider may have been told not to shut down at exit.
         atexit.register(self.shutdown)
-
-    def before_fork(self) -> None:
-        """Holds nothing over a fork."""
-
-    def after_fork_in_parent(self) -> None:
-        """Goes on."""
 
     def after_fork_in_child(self) -> None:
         """Forgets what is the parent's to end and to send."""

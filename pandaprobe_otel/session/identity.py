@@ -118,11 +118,6 @@ def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
     return Frame(names, outer)
 
 
-def in_context(context: Context, frame: Frame) -> Context:
-    """`context` with `frame` in it, and its ids as baggage."""
-    return _with_baggage(set_value(_KEY, frame, context), _of_frame(frame))
-
-
 def put_back(token: Token[Context]) -> None:
     """`opentelemetry.context.detach` that stays silent in another task than the one that attached.
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..export.forks import Forked
 
-class Ends:
+
+class Ends(Forked):
     """Calls `drain` at those ends.
 
     Args:
@@ -44,12 +46,6 @@ class Ends:
             return
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-
-    def before_fork(self) -> None:
-        """Nothing to hold."""
-
-    def after_fork_in_parent(self) -> None:
-        """Nothing was held."""
 
     def after_fork_in_child(self) -> None:
         """Drains when a worker of multiprocessing or Celery ends: both leave by `os._exit`."""

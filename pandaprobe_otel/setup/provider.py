@@ -1,13 +1,13 @@
 """Joins the TracerProvider that is there, or builds one."""
 
 import logging
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from .._version import __version__
@@ -23,12 +23,6 @@ from ..session.stamping import SessionLogRecordProcessor, SessionSpanProcessor
 from ..settings import Settings
 
 _logger = logging.getLogger("pandaprobe_otel.setup")
-
-
-class Joinable(Protocol):
-    """A TracerProvider that takes span processors."""
-
-    def add_span_processor(self, span_processor: SpanProcessor) -> None: ...
 
 
 # What was added to a provider, so that nothing is added twice.

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ...guard import warn_once
-from ..forks import tell_of_forks
+from ..forks import Forked, tell_of_forks
 from .aside import Aside
 from .disk import Disk
 from .items import Damaged, Item, Load, MemoryQueue, SetAside
@@ -63,7 +63,7 @@ class _State:
     ready_at: float = -math.inf
 
 
-class Spool:
+class Spool(Forked):
     """A queue of items that survives the process; no method raises, and none waits for more than the disk.
 
     Every method may be called from any thread; one thread at a time takes and acknowledges.
