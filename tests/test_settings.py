@@ -1,6 +1,7 @@
 """Settings: which source wins, and what is said of a value that cannot be read."""
 
 import inspect
+import json
 from dataclasses import fields
 from typing import Any
 
@@ -38,6 +39,14 @@ OURS = {
     "flush_on_trace_end": ("yes", True),
     "spool_dir": ("off", "off"),
     "spool_max_bytes": ("999", 999),
+    "export": ("GenAI", "genai"),
+    "session_sample_rate": ("0.25", 0.25),
+    "redact": ("json:dumps", json.dumps),
+    "capture_content": ("no", False),
+    "max_media_bytes": ("999", 999),
+    "stamp": ("own", "own"),
+    "propagate_to": ("api.example.com, .internal.example.com", ("api.example.com", ".internal.example.com")),
+    "trust_incoming": ("yes", True),
 }
 
 
@@ -75,7 +84,13 @@ def test_variable_of_opentelemetry_wins_over_the_default_only(keyword: str) -> N
 @pytest.mark.parametrize("keyword", OURS)
 def test_keyword_wins_over_everything(keyword: str) -> None:
     _, value = OURS[keyword]
-    others = {"endpoint": "http://other", "protocol": "otlp"}
+    others = {
+        "endpoint": "http://other",
+        "protocol": "otlp",
+        "export": "all",
+        "redact": "json:loads",
+        "stamp": "all",
+    }
     other = {f"PANDAPROBE_{keyword.upper()}": others.get(keyword, "1")}
     assert getattr(resolve({keyword: value}, other), keyword) == value
 
@@ -95,6 +110,9 @@ WRONG = [
     ("endpoint", "api.pandaprobe.com", "a URL with http:// or https:// and a host"),
     ("endpoint", "http://host:port", "a URL with http:// or https:// and a host"),
     ("protocol", "grpc", "auto, otlp or rest"),
+    ("session_sample_rate", "2", "a number from 0 to 1"),
+    ("redact", "no.such:function", "a function, in the environment as package.module:function"),
+    ("redact", "json:nothing", "a function, in the environment as package.module:function"),
 ]
 
 

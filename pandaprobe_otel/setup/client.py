@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from threading import RLock
 from typing import Any
 from uuid import UUID
@@ -41,7 +40,7 @@ class Client:
         self._processor: ExportProcessor | None = None
         self._exporter: PandaProbeSpanExporter | None = None
         if settings.enabled:
-            self._exporter = exporter = PandaProbeSpanExporter(lost_attributes=evicted, **asdict(settings))
+            self._exporter = exporter = PandaProbeSpanExporter(lost_attributes=evicted, **vars(settings))
             self.tracer_provider, self._processor = join_or_build(settings)
             self.tracer = self.tracer_provider.get_tracer("pandaprobe_otel", __version__)
             self._processor.use(Pipeline(settings, exporter))

@@ -4,98 +4,30 @@ Names and meaning are PandaProbe's where it documents them; the table in the doc
 made from these records.
 """
 
-import difflib
-import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
-from .guard import warn_once
+from .kinds import (
+    COUNT,
+    FLAG,
+    FUNCTION,
+    HOSTS,
+    PROTOCOL,
+    RATE,
+    SECONDS,
+    SELECTION,
+    STAMP,
+    TEXT,
+    URL,
+    Kind,
+    read_flag,
+)
 
-T = TypeVar("T")
-
-_logger = logging.getLogger("pandaprobe_otel.settings")
-
-
-@dataclass(frozen=True)
-class Kind(Generic[T]):
-    """A type of value: how it is read, and what is accepted, in words."""
-
-    name: str
-    accepts: str
-    read: Callable[[object], T]
-
-
-def _read_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
-def _read_flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word not in _FLAG_WORDS:
-        raise ValueError
-    return _FLAG_WORDS[word]
-
-
-_FLAG_WORDS = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
-
-
-def _read_count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError
-    number = int(value)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _read_seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError
-    number = float(value)
-    if not 0 < number < 1e6:
-        raise ValueError
-    return number
-
-
-def _read_url(value: object) -> str:
-    text = _read_text(value).strip().rstrip("/")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError
-    _ = parts.port
-    return text
-
-
-def _read_protocol(value: object) -> str:
-    word = _read_text(value).strip().lower()
-    if word not in ("auto", "otlp", "rest"):
-        raise ValueError
-    return word
-
-
-TEXT = Kind("text", "text", _read_text)
-FLAG = Kind("true or false", "true, false, 1, 0, yes, no, on or off", _read_flag)
-COUNT = Kind("whole number", "a whole number from 1", _read_count)
-SECONDS = Kind("seconds", "a number of seconds above 0", _read_seconds)
-PROTOCOL = Kind("auto, otlp or rest", "auto, otlp or rest", _read_protocol)
-URL = Kind("URL", "a URL with http:// or https:// and a host", _read_url)
+# Gets the key and the value of an attribute, and gives back what may be sent.
+Redact = Callable[[str, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -120,12 +52,13 @@ class Option:
     @property
     def default_text(self) -> str:
         """The default, as it would stand in the environment."""
-        if self.default is None:
+        if self.default is None or self.default == ():
             return ""
         return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
 
 
-def _same(text: str) -> str:
+def same(text: str) -> str:
+    """The text as it is."""
     return text
 
 
@@ -134,7 +67,7 @@ def _seconds_of_milliseconds(text: str) -> str:
 
 
 def _not(text: str) -> str:
-    return str(not _read_flag(text))
+    return str(not read_flag(text))
 
 
 def _is_debug(text: str) -> str:
@@ -203,7 +136,7 @@ class Settings:
         COUNT,
         128,
         "Most spans in one request.",
-        otel=("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _same),
+        otel=("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", same),
     )
     # PandaProbe's SDK says 5; a process that is killed loses what the last interval made.
     flush_interval: float = _option(
@@ -219,14 +152,14 @@ class Settings:
         COUNT,
         8192,
         "Most ended spans that wait in memory; then the oldest are dropped.",
-        otel=("OTEL_BSP_MAX_QUEUE_SIZE", _same),
+        otel=("OTEL_BSP_MAX_QUEUE_SIZE", same),
     )
     timeout: float = _option(
         "PANDAPROBE_TIMEOUT",
         SECONDS,
         10.0,
         "Longest time for one request.",
-        otel=("OTEL_EXPORTER_OTLP_TIMEOUT", _same),
+        otel=("OTEL_EXPORTER_OTLP_TIMEOUT", same),
     )
     shutdown_timeout: float = _option(
         "PANDAPROBE_SHUTDOWN_TIMEOUT",
@@ -282,13 +215,62 @@ class Settings:
         512 * 1024 * 1024,
         "Most bytes in that folder for one project; then the oldest spans are dropped.",
     )
+    export: str = _option(
+        "PANDAPROBE_EXPORT",
+        SELECTION,
+        "session",
+        "Which spans are sent: those of sessions, traces and GenAI; all; or traces and GenAI only.",
+    )
+    session_sample_rate: float = _option(
+        "PANDAPROBE_SESSION_SAMPLE_RATE",
+        RATE,
+        1.0,
+        "Share of the sessions that are sent; a session is sent whole or not at all.",
+    )
+    # Ruff takes a function for a mutable default.
+    redact: Redact | None = _option(  # noqa: RUF009
+        "PANDAPROBE_REDACT",
+        FUNCTION,
+        None,
+        "Gets the key and the value of everything that spans say, and gives back what may be sent.",
+    )
+    capture_content: bool = _option(
+        "PANDAPROBE_CAPTURE_CONTENT",
+        FLAG,
+        True,
+        "Whether inputs, outputs and messages are sent.",
+    )
+    max_media_bytes: int = _option(
+        "PANDAPROBE_MAX_MEDIA_BYTES",
+        COUNT,
+        32 * 1024,
+        "Most bytes of an image or other media in a message; larger is sent as its type, size and hash.",
+    )
+    stamp: str = _option(
+        "PANDAPROBE_STAMP",
+        STAMP,
+        "all",
+        "Whether every exporter sees session and user on spans, or only PandaProbe's own.",
+    )
+    propagate_to: tuple[str, ...] = _option(
+        "PANDAPROBE_PROPAGATE_TO",
+        HOSTS,
+        (),
+        "Hosts besides internal ones that session and user are sent to; `.example.com` means all below it.",
+    )
+    trust_incoming: bool = _option(
+        "PANDAPROBE_TRUST_INCOMING",
+        FLAG,
+        False,
+        "Whether session and user from outside hold without the signature of the project.",
+    )
 
     @property
     def missing(self) -> list[Option]:
         """The options without which the endpoint will refuse us: none when it is on loopback."""
         if is_loopback(urlsplit(self.endpoint).hostname or ""):
             return []
-        return [_BY_KEYWORD[name] for name in ("api_key", "project_name") if not getattr(self, name)]
+        return [BY_KEYWORD[name] for name in ("api_key", "project_name") if not getattr(self, name)]
 
 
 class SettingsKeywords(TypedDict, total=False):
@@ -314,14 +296,22 @@ class SettingsKeywords(TypedDict, total=False):
     flush_on_trace_end: bool | None
     spool_dir: str | None
     spool_max_bytes: int | None
+    export: str | None
+    session_sample_rate: float | None
+    redact: Redact | None
+    capture_content: bool | None
+    max_media_bytes: int | None
+    stamp: str | None
+    propagate_to: Iterable[str] | None
+    trust_incoming: bool | None
+
+
+BY_KEYWORD = {item.name: Option(item.name, *item.metadata["record"]) for item in fields(Settings)}
 
 
 def options() -> tuple[Option, ...]:
     """Every option, in the order of the documentation."""
-    return tuple(_BY_KEYWORD.values())
-
-
-_BY_KEYWORD = {item.name: Option(item.name, *item.metadata["record"]) for item in fields(Settings)}
+    return tuple(BY_KEYWORD.values())
 
 
 def is_loopback(host: str) -> bool:
@@ -332,67 +322,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def resolve(
-    keywords: Mapping[str, object] | None = None,
-    environ: Mapping[str, str] | None = None,
-    *,
-    strict: bool = True,
-) -> Settings:
-    """Reads the options: keyword, else `PANDAPROBE_*`, else the matching `OTEL_*`, else the default.
-
-    Args:
-        keywords: What was given to `init`; None counts as not given.
-        environ: The environment; the process's own when not given.
-        strict: Whether a value that cannot be read raises; else it is warned of once, and the default holds.
-
-    Raises:
-        TypeError: For a keyword that does not exist.
-        ValueError: For a value that cannot be read, when strict.
-    """
-    keywords = keywords or {}
-    environ = os.environ if environ is None else environ
-    for name in keywords:
-        if name not in _BY_KEYWORD:
-            close = difflib.get_close_matches(name, _BY_KEYWORD, 1)
-            raise TypeError(
-                f"init() has no setting {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-            )
-    values = {
-        option.keyword: _value(option, keywords.get(option.keyword), environ, strict) for option in options()
-    }
-    if values["batch_size"] > values["max_queue_size"]:
-        _refuse(
-            _BY_KEYWORD["batch_size"].env,
-            values["batch_size"],
-            "a number up to PANDAPROBE_MAX_QUEUE_SIZE",
-            strict,
-        )
-        values["batch_size"] = values["max_queue_size"]
-    return Settings(**values)
-
-
-def _value(option: Option, keyword: object, environ: Mapping[str, str], strict: bool) -> Any:
-    source, value, convert = f"init({option.keyword}=…)", keyword, _same
-    if keyword is None:
-        # An empty variable counts as not set, as the OpenTelemetry specification has it.
-        if environ.get(option.env, "").strip():
-            source, value = option.env, environ[option.env]
-        elif option.otel and environ.get(option.otel[0], "").strip():
-            source, convert = option.otel
-            value = environ[source]
-        else:
-            return option.default
-    try:
-        return option.kind.read(convert(value) if isinstance(value, str) else value)
-    except ValueError:
-        _refuse(source, "<hidden>" if option.keyword == "api_key" else value, option.kind.accepts, strict)
-        return option.default
-
-
-def _refuse(source: str, value: object, accepts: str, strict: bool) -> None:
-    message = f"{source}: {value!r} is not accepted; it takes {accepts}"
-    if strict:
-        raise ValueError(message)
-    warn_once(_logger, message, "%s. The default is used.", message)

@@ -1,0 +1,6 @@
+"""The options of the package: what there is, how each is read, and which source wins."""
+
+from .options import Option, Settings, SettingsKeywords, is_loopback, options
+from .resolving import resolve
+
+__all__ = ["Option", "Settings", "SettingsKeywords", "is_loopback", "options", "resolve"]
