@@ -9,10 +9,11 @@ from .. import runtime
 from ..attributes import SpanKind
 from ..guard import never_raises
 from ..session.decorating import Block, decorate
+from .labels import Id
 from .messages import last_assistant_message, last_user_message
 from .recording import Recording
 from .span import Span
-from .trace import Id, Trace
+from .trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
 

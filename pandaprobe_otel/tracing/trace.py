@@ -23,13 +23,11 @@ from ..attributes import (
 )
 from ..ids import pandaprobe_trace_id
 from ..session import identity, stamps
-from ..session.identity import UNKNOWN, Frame, Known, Source
+from ..session.identity import UNKNOWN, Frame
 from ..session.turn import Turn, turn_in, with_turn
-from ..session.validation import clean_id
+from .labels import Id, checked_tags, explicit
 from .recording import Recording
 from .span import Span
-
-Id = str | UUID | int
 
 
 class Trace(Recording):
@@ -50,7 +48,7 @@ class Trace(Recording):
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name, metadata)
-        self._named = {"session": _explicit(session_id, "session"), "user": _explicit(user_id, "user")}
+        self._named = {"session": explicit(session_id, "session"), "user": explicit(user_id, "user")}
         self._frame: Frame | None = None
         self._turn = Turn(str(UUID(int=0)), None)
         self._is_entry = False
@@ -120,10 +118,7 @@ class Trace(Recording):
         Raises:
             TypeError: When it is not a sequence of strings.
         """
-        given: list[object] = list(tags)
-        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in given):
-            raise TypeError(f"tags is a list of str, not {type(tags).__name__}")
-        self._set(PANDAPROBE_TAGS, list(tags))
+        self._set(PANDAPROBE_TAGS, checked_tags(tags))
 
     def __enter__(self) -> Self:
         if any(known is not UNKNOWN for known in self._named.values()) and runtime.enabled():
@@ -191,8 +186,3 @@ def start_trace(
     if not runtime.enabled():
         input = None
     return Trace(name, input=input, session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
-
-
-def _explicit(given: Id | None, field: str) -> Known:
-    id = None if given is None else clean_id(given, field)
-    return UNKNOWN if id is None else Known(id, Source.BLOCK)
