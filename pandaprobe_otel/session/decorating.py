@@ -52,7 +52,7 @@ def decorate(function: F, make_block: Callable[[tuple[Any, ...], dict[str, Any]]
 
         @wraps(function)
         async def async_steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            body, block, step = function(*args, **kwargs), make_block(args, kwargs), _Step()
+            body, block, step = function(*args, **kwargs), make_block(args, kwargs), Step()
             with step:
                 block.__enter__()
             try:
@@ -83,7 +83,7 @@ def decorate(function: F, make_block: Callable[[tuple[Any, ...], dict[str, Any]]
 
         @wraps(function)
         def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            body, block, step = function(*args, **kwargs), make_block(args, kwargs), _Step()
+            body, block, step = function(*args, **kwargs), make_block(args, kwargs), Step()
             with step:
                 block.__enter__()
             try:
@@ -136,8 +136,8 @@ def decorate(function: F, make_block: Callable[[tuple[Any, ...], dict[str, Any]]
     return cast(F, wrapper)
 
 
-class _Step:
-    """One step of a generator's body: its own context is current inside, the consumer's after it."""
+class Step:
+    """One step of work that goes on in steps: its own context is current inside, the consumer's after it."""
 
     def __init__(self) -> None:
         self._context = get_current()
@@ -151,7 +151,7 @@ class _Step:
         self._context = get_current()
         self._ambient = ambient.get()
         put_back(self._token)
-        ambient.reset(self._ambient_token)
+        put_back(self._ambient_token)
 
     def leave(self, block: Block, error: BaseException | None) -> None:
         """Leaves the block from inside a step."""

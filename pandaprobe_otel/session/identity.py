@@ -49,7 +49,7 @@ class Identity(NamedTuple):
 
 NOBODY = Identity()
 
-# What `set_session` and `set_user` have set.
+# What `set_session`, `set_user` or a request has set.
 # A context variable of its own, for OpenTelemetry's context is put back when a span closes, and closing a
 # span must not undo `set_session`.
 ambient: ContextVar[Identity] = ContextVar("pandaprobe_ambient", default=NOBODY)
@@ -118,7 +118,7 @@ def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
     return Frame(names, outer)
 
 
-def put_back(token: Token[Context]) -> None:
+def put_back(token: Token[Any]) -> None:
     """`opentelemetry.context.detach` that stays silent in another task than the one that attached.
 
     OpenTelemetry's own logs an error with a traceback there, though nothing is left to detach.

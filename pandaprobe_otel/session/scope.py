@@ -132,7 +132,7 @@ def set_session(session_id: str | UUID | int | None) -> None:
     Raises:
         TypeError: When the id is neither a `str`, a `uuid.UUID` nor an `int`.
     """
-    _set("session", SESSION_ID, session_id)
+    hold("session", session_id)
 
 
 def set_user(user_id: str | UUID | int | None) -> None:
@@ -144,7 +144,7 @@ def set_user(user_id: str | UUID | int | None) -> None:
     Raises:
         TypeError: When the id is neither a `str`, a `uuid.UUID` nor an `int`.
     """
-    _set("user", USER_ID, user_id)
+    hold("user", user_id)
 
 
 def current_session() -> str | None:
@@ -166,17 +166,21 @@ def _namer(field: str, given: object) -> Callable[[], Known]:
     return lambda: known
 
 
-def _set(field: str, key: str, given: object) -> None:
+def hold(field: str, given: object, source: Source = Source.SET) -> None:
+    """Sets the session or user ("session", "user") from here on; the span that is current joins it."""
     id = None if given is None else clean_id(given, field)
     if id is None and given is not None:
         return
     runtime.ensure_started()
     before = identity.ambient.get()
-    after = before._replace(**{field: UNKNOWN if id is None else Known(id, Source.SET)})
+    after = before._replace(**{field: UNKNOWN if id is None else Known(id, source)})
     identity.ambient.set(NOBODY if after == NOBODY else after)
     identity.publish(get_current(), before)
     if id is not None and not identity.in_block(field):
-        _join(key, id)
+        _join(_KEYS[field], id)
+
+
+_KEYS = {"session": SESSION_ID, "user": USER_ID}
 
 
 @never_raises
