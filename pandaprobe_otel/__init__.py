@@ -19,6 +19,7 @@ from .tracing.trace import Trace, start_trace
 
 if TYPE_CHECKING:
     from .export.exporter import PandaProbeSpanExporter
+    from .session.children import session_env
     from .session.stamping import SessionLogRecordProcessor, SessionSpanProcessor
     from .setup.client import Client, flush, get_client, init, score, shutdown
 
@@ -41,6 +42,7 @@ __all__ = [
     "init",
     "score",
     "session",
+    "session_env",
     "set_session",
     "set_user",
     "shutdown",
@@ -59,6 +61,7 @@ _LAZY = {
     "score": "setup.client",
     "shutdown": "setup.client",
     "PandaProbeSpanExporter": "export.exporter",
+    "session_env": "session.children",
     "SessionLogRecordProcessor": "session.stamping",
     "SessionSpanProcessor": "session.stamping",
 }

@@ -25,6 +25,7 @@ NAMES = {
     "init",
     "score",
     "session",
+    "session_env",
     "set_session",
     "set_user",
     "shutdown",

@@ -5,6 +5,7 @@ knows when its block has ended and where it was opened, because contexts alone c
 holds a block open, or closes it in another task, leaves the context of the block behind in its consumer.
 """
 
+import os
 import sys
 import threading
 import weakref
@@ -17,6 +18,7 @@ from opentelemetry.context import Context, attach, create_key, get_current, set_
 from opentelemetry.trace import get_current_span
 
 from ..attributes import SESSION_ID, USER_ID
+from .validation import clean_id
 
 
 class Source(IntEnum):
@@ -49,10 +51,28 @@ class Identity(NamedTuple):
 
 NOBODY = Identity()
 
-# What `set_session`, `set_user` or a request has set.
+
+def _inherited() -> Identity:
+    """What `session_env` has put into the environment of this process."""
+    header = os.environ.get("BAGGAGE")
+    if not header:
+        return NOBODY
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator
+
+    held = baggage.get_all(W3CBaggagePropagator().extract({"baggage": header}, Context()))
+    ids = [
+        clean_id(held[key], what) if isinstance(held.get(key), str) else None
+        for key, what in ((SESSION_ID, "session"), (USER_ID, "user"))
+    ]
+    return Identity(*[UNKNOWN if id is None else Known(id, Source.INBOUND) for id in ids])
+
+
+INHERITED = _inherited()
+
+# What `set_session`, `set_user`, a request or the start of the process has set.
 # A context variable of its own, for OpenTelemetry's context is put back when a span closes, and closing a
 # span must not undo `set_session`.
-ambient: ContextVar[Identity] = ContextVar("pandaprobe_ambient", default=NOBODY)
+ambient: ContextVar[Identity] = ContextVar("pandaprobe_ambient", default=INHERITED)
 
 _KEY = create_key("pandaprobe-frame")
 _here = threading.local()
@@ -155,6 +175,11 @@ def publish(context: Context, gone: Identity = NOBODY) -> None:
     renewed = _with_baggage(context, _of_frame(_frame_in(context)), gone)
     if renewed is not get_current():
         attach(renewed)
+
+
+def with_ids(context: Context) -> Context:
+    """`context` with the baggage that holds in it."""
+    return _with_baggage(context, current(context))
 
 
 def transplant(source: Context, context: Context) -> Context:

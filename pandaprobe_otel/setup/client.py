@@ -18,6 +18,7 @@ from ..export.forks import tell_of_forks
 from ..export.processor import ExportProcessor, Pipeline
 from ..export.stats import Stats
 from ..guard import report, warn_once
+from ..session.children import join_parent
 from ..session.stamping import evicted
 from ..session.threads import carry_into_threads
 from ..settings import Settings, SettingsKeywords, resolve
@@ -50,6 +51,7 @@ class Client:
                 self._ends.watch_sigterm()
             stamp_logs()
             carry_into_threads()
+            join_parent()
 
     @property
     def enabled(self) -> bool:
