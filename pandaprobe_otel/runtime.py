@@ -22,6 +22,11 @@ class Active(Protocol):
         """The tracer of the manual API."""
         ...
 
+    @property
+    def captures_content(self) -> bool:
+        """Whether inputs, outputs and messages are recorded."""
+        ...
+
 
 NO_PROVIDER = NoOpTracerProvider()
 NO_TRACER = NoOpTracer()
@@ -57,6 +62,12 @@ def enabled() -> bool:
     """Whether spans are made at all."""
     ensure_started()
     return _active is not None and _active.tracer is not NO_TRACER
+
+
+def captures_content() -> bool:
+    """Whether inputs, outputs and messages are recorded."""
+    ensure_started()
+    return _active is None or _active.captures_content
 
 
 def tracer_provider() -> TracerProvider:

@@ -24,6 +24,8 @@ class Captured(SpanProcessor):
         tracer_provider: For libraries that take one; spans of this package are made with it by themselves.
     """
 
+    captures_content = True
+
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)

@@ -114,6 +114,10 @@ class Frame:
         self._token = attach(_with_baggage(set_value(_KEY, self), known))
         return known
 
+    def context(self) -> Context:
+        """The current context with the block in it, for what outlives the call that starts it."""
+        return _with_baggage(set_value(_KEY, self), _of_frame(self))
+
     def leave(self) -> None:
         """Ends the block, also out of order or in another task than the one that entered it."""
         self.closed = True

@@ -58,6 +58,11 @@ class Client:
         """Whether anything is traced."""
         return self.settings.enabled
 
+    @property
+    def captures_content(self) -> bool:
+        """Whether inputs, outputs and messages are recorded."""
+        return self.settings.capture_content
+
     def stats(self) -> Stats:
         """What became of the spans since this client started, in numbers."""
         return self._exporter.stats if self._exporter is not None else Stats()

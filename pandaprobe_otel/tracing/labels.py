@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from ..attributes import PANDAPROBE_METADATA, PANDAPROBE_TAGS
@@ -46,6 +47,9 @@ class Labels:
                 raise TypeError(f"metadata is a dict, not {type(metadata).__name__}")
             self._attributes[PANDAPROBE_METADATA] = to_json(metadata)
 
+    def __bool__(self) -> bool:
+        return bool(self._attributes) or not (self._session is UNKNOWN and self._user is UNKNOWN)
+
     def frame(self, framework_session_id: str | None = None) -> Frame | None:
         """The frame that makes session and user hold; None when none is named.
 
@@ -59,6 +63,11 @@ class Labels:
         if session is UNKNOWN and self._user is UNKNOWN:
             return None
         return open_frame(session=session, user=self._user)
+
+    def context(self) -> Context | None:
+        """The current context with session and user holding in it; None when neither is named."""
+        frame = self.frame()
+        return None if frame is None else frame.context()
 
     @contextmanager
     def applied(self, framework_session_id: str | None = None) -> Generator[None]:

@@ -1,15 +1,25 @@
-"""Clients of model providers, wrapped one by one: each call becomes a span of the session it is made in."""
+"""Clients of model providers: each call becomes a span of the session it is made in.
+
+One client at a time with `wrap_openai` and its like, or all of the process with `instrument`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .openai import unwrap_openai, wrap_openai
+    from ._process import instrument, uninstrument
+    from ._wrapping import unwrap
+    from .openai import wrap_openai
 
-__all__ = ["unwrap_openai", "wrap_openai"]
+__all__ = ["instrument", "uninstrument", "unwrap", "wrap_openai"]
 
 # A provider's SDK is imported with its wrapper, not before.
-_HOME = {"wrap_openai": ".openai", "unwrap_openai": ".openai"}
+_HOME = {
+    "instrument": "._process",
+    "uninstrument": "._process",
+    "unwrap": "._wrapping",
+    "wrap_openai": ".openai",
+}
 
 
 def __getattr__(name: str) -> Any:

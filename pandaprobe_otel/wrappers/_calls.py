@@ -56,6 +56,12 @@ def forget_cached(target: object, *names: str) -> None:
             vars(target).pop(name, None)
 
 
+def not_a_client(function: str, given: object, kinds: str, example: str) -> TypeError:
+    """What `wrap_openai` and its like raise for anything but a client."""
+    what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+    return TypeError(f"{function}() takes an {kinds} client, not {what}; write {function}({example})")
+
+
 def unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any] = lambda method: method) -> Traced:
     """Makes a tracing function one that can fail without the caller noticing.
 
@@ -75,15 +81,9 @@ def _unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> T
     def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if not _is_on():
             return wrapped(*args, **kwargs)
-        outcome = _Outcome(beneath(wrapped))
-        before = get_current()
-        try:
-            return traced(outcome, instance, args, kwargs)
-        except Exception as error:
-            if error is outcome.error or guard.loud:
-                raise
-            _clean_up(where, error, before)
-        return outcome.value() if outcome.known else wrapped(*args, **kwargs)
+        return attempt(
+            where, beneath(wrapped), lambda method: traced(method, instance, args, kwargs), args, kwargs
+        )
 
     return call
 
@@ -92,17 +92,49 @@ def _unobtrusive_async(traced: Traced, where: str, beneath: Callable[[Any], Any]
     async def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if not _is_on():
             return await wrapped(*args, **kwargs)
-        outcome = _AsyncOutcome(beneath(wrapped))
-        before = get_current()
-        try:
-            return await traced(outcome, instance, args, kwargs)
-        except Exception as error:
-            if error is outcome.error or guard.loud:
-                raise
-            _clean_up(where, error, before)
-        return outcome.value() if outcome.known else await wrapped(*args, **kwargs)
+        return await attempt_async(
+            where, beneath(wrapped), lambda method: traced(method, instance, args, kwargs), args, kwargs
+        )
 
     return call
+
+
+def attempt(
+    where: str,
+    method: Callable[..., Any],
+    traced: Callable[[Callable[..., Any]], Any],
+    args: Args = (),
+    kwargs: Kwargs = {},  # noqa: B006
+) -> Any:
+    """Gives `traced` a method to call once; where the tracing fails, what became of that call holds."""
+    outcome = _Outcome(method)
+    before = get_current()
+    try:
+        return traced(outcome)
+    except Exception as error:
+        if error is outcome.error or guard.loud:
+            raise
+        _clean_up(where, error, before)
+    return outcome.value() if outcome.known else method(*args, **kwargs)
+
+
+async def attempt_async(
+    where: str,
+    method: Callable[..., Any],
+    traced: Callable[[Callable[..., Any]], Any],
+    args: Args = (),
+    kwargs: Kwargs = {},  # noqa: B006
+) -> Any:
+    """`attempt` for coroutine functions."""
+    outcome = _AsyncOutcome(method)
+    before = get_current()
+    try:
+        return await traced(outcome)
+    except Exception as error:
+        if error is outcome.error or guard.loud:
+            raise
+        _clean_up(where, error, before)
+    return outcome.value() if outcome.known else await method(*args, **kwargs)
 
 
 class _Outcome:

@@ -1,27 +1,27 @@
 """`wrap_openai`: the calls of one OpenAI client become GenAI spans.
 
 The spans are made by OpenTelemetry's own instrumentation of the openai package, here put around the methods
-of one client instead of the classes of the process.
+of one client, or of the package's classes with PandaProbe's idea of what goes on a span.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from .. import guard
-from . import _calls, _genai
+from ..tracing.labels import Id, Labels
+from . import _calls, _genai, _stainless
+from ._instrumentor import Instrumentor
+from ._wrapping import Wrapping, wrap
 
 if TYPE_CHECKING:
     import openai
 
     C = TypeVar("C", bound=openai.OpenAI | openai.AsyncOpenAI)
 
-_SCOPE = "pandaprobe_otel.wrappers.openai"
-
 # Resource -> method -> patch function, as the official instrumentation pairs them. The patch functions
 # for AsyncOpenAI have `async_` in front.
 _CHAT = {"create": "chat_completions_create_v_new", "parse": "chat_completions_create_v_new"}
-_TRACED = {
+_SURFACE = {
     "chat.completions": _CHAT,
     "beta.chat.completions": _CHAT,
     "embeddings": {"create": "embeddings_create"},
@@ -32,111 +32,106 @@ _TRACED = {
         "retrieve": "responses_retrieve",
     },
 }
-# What the SDK caches of these resources' methods.
-_VIEWS = ("with_raw_response", "with_streaming_response")
+_CLASSES = {
+    "chat.completions": "Completions openai.resources.chat.completions",
+    "embeddings": "Embeddings openai.resources.embeddings",
+    "responses": "Responses openai.resources.responses",
+}
 # Parameters that the SDK takes as any iterable.
 _ITERABLES = frozenset({"messages", "tools", "input"})
-# Methods that make a changed copy of a client.
-_COPIERS = ("copy", "with_options")
+# What of a chunk's delta is the answer; compatible APIs send reasoning as one of the last two.
+_BEGINNINGS = ("content", "tool_calls", "refusal", "reasoning_content", "reasoning")
 
 
-def wrap_openai(client: "C") -> "C":
+def wrap_openai(
+    client: "C",
+    *,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
+    tags: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> "C":
     """Traces the calls of one OpenAI client, streams and errors included; other clients stay as they are.
 
         client = wrap_openai(openai.OpenAI())
 
     Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
-    `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Where OpenTelemetry's
-    `OpenAIInstrumentor` is active too, a call still makes one span.
+    `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Where
+    OpenTelemetry's `OpenAIInstrumentor` is active too, a call still makes one span.
 
     Args:
         client: An `openai.OpenAI`, `AsyncOpenAI` or subclass, such as `AzureOpenAI`. Wrapping it twice is the
-            same as once. Copies that it makes (`with_options`) are traced too.
+            same as once; with other labels, these hold instead. Copies that it makes (`with_options`) are
+            traced too, and have its labels.
+        session_id: The session of all its calls, stronger than a `session()` block around them.
+        user_id: Likewise.
+        tags: Tags of the spans of its calls.
+        metadata: Names and any values, for the same spans.
 
     Returns:
         The same client.
 
     Raises:
-        TypeError: `client` is something else.
+        TypeError: `client` is something else, or a label has the wrong type.
         ImportError: The `openai` extra is not installed.
     """
-    _check(client)
-    _wrap(client)
+    OpenAIInstrumentor().check_installed()
+    import openai
+
+    given = cast(object, client)
+    if not isinstance(given, (openai.OpenAI, openai.AsyncOpenAI)):
+        raise _calls.not_a_client("wrap_openai", given, "openai.OpenAI or AsyncOpenAI", "openai.OpenAI()")
+    labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
+    if OpenAIInstrumentor().supports_installed():
+        _wrap(client, labels)
     return client
 
 
-def unwrap_openai(client: "C") -> "C":
-    """Undoes `wrap_openai`; returns the same client."""
-    _check(client)
-    if isinstance(vars(client).get("beta"), _OnFirstUse):
-        del vars(client)["beta"]
-    for path, methods in _TRACED.items():
-        resource = _resource(client, path)
-        for method in methods:
-            if resource is not None:
-                _calls.unwrap_method(resource, method)
-    for name in _COPIERS:
-        _calls.unwrap_method(client, name)
-    _forget_views(client)
-    return client
+def _wrap(client: Any, labels: Labels) -> None:
+    import openai
 
+    asynchronous = isinstance(client, openai.AsyncOpenAI)
 
-def _check(client: object) -> None:
-    try:
-        import openai
-
-        _genai.openai_patch(_CHAT["create"])
-    except ImportError as error:
-        raise ImportError(
-            "wrap_openai() needs openai and OpenTelemetry's instrumentation of it: "
-            "pip install 'pandaprobe-otel[openai]'"
-        ) from error
-    if not isinstance(client, (openai.OpenAI, openai.AsyncOpenAI)):
-        given = f"the class {client.__name__}" if isinstance(client, type) else f"a {type(client).__name__}"
-        raise TypeError(
-            f"wrap_openai() takes an openai.OpenAI or openai.AsyncOpenAI client, not {given}; "
-            "write wrap_openai(openai.OpenAI())"
+    def fill(wrapping: Wrapping) -> None:
+        tracers = _tracers(wrapping)
+        _stainless.wrap_client(
+            client,
+            _SURFACE,
+            wrapping,
+            (lambda patch: tracers(f"async_{patch}")) if asynchronous else tracers,
+            lambda copy: _wrap(copy, labels),
         )
 
-
-@guard.never_raises
-def _wrap(client: Any) -> None:
-    for path in _TRACED:
-        if path.startswith("beta.") and _calls.is_uncached(client, "beta"):
-            vars(client)["beta"] = _OnFirstUse(client, path)
-        else:
-            _wrap_resource(client, path)
-    for name in _COPIERS:
-        _calls.wrap_method(client, name, _wrap_copy)
-    _forget_views(client)
+    wrap(client, OpenAIInstrumentor.scope, labels, fill)
 
 
-@guard.never_raises
-def _wrap_resource(client: Any, path: str) -> None:
-    resource = _resource(client, path)
-    if resource is None:
-        return
-    handler = _genai.handler(_SCOPE)
-    for method, patch in _TRACED[path].items():
-        # Old versions of openai lack some.
-        if hasattr(resource, method) and (traced := _traced(patch, handler, _is_async(client))):
-            _calls.wrap_method(resource, method, traced)
+class OpenAIInstrumentor(Instrumentor):
+    """Traces every client of the process, as `wrap_openai` traces one."""
+
+    name = "openai"
+    scope = "pandaprobe_otel.wrappers.openai"
+    versions = ("openai >= 1.26, < 4",)
+
+    def check_imports(self) -> None:
+        import openai  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+        _genai.check_installed("openai")
+
+    def fill(self, wrapping: Wrapping) -> None:
+        _stainless.wrap_classes(_CLASSES, _SURFACE, wrapping, _tracers(wrapping))
 
 
-def _wrap_copy(wrapped: Any, _: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
-    copy = wrapped(*args, **kwargs)
-    _wrap(copy)
-    return copy
+def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
+    @cache
+    def tracer(patch: str) -> _calls.Traced | None:
+        traced = _genai.official("openai", patch, wrapping.recorder, _begins)
+        return None if traced is None else _reading_once(traced)
+
+    return tracer
 
 
-@cache
-def _traced(patch: str, handler: _genai.TelemetryHandler, asynchronous: bool) -> _calls.Traced | None:
-    make = _genai.openai_patch(f"async_{patch}" if asynchronous else patch)
-    if make is None:
-        return None
-    traced = _calls.unobtrusive(make(handler), "wrap_openai", _genai.beneath_official)
-
-    def call(wrapped: Any, instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
+def _reading_once(traced: _calls.Traced) -> _calls.Traced:
+    def call(wrapped: Callable[..., Any], instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
         return traced(wrapped, instance, args, {name: _readable_twice(name, kwargs[name]) for name in kwargs})
 
     return call
@@ -147,37 +142,12 @@ def _readable_twice(name: str, value: Any) -> Any:
     return list(cast(Iterator[Any], value)) if name in _ITERABLES and isinstance(value, Iterator) else value
 
 
-def _is_async(client: Any) -> bool:
-    import openai
-
-    return isinstance(client, openai.AsyncOpenAI)
-
-
-def _resource(client: Any, path: str) -> Any:
-    resource = client
-    for name in path.split("."):
-        resource = getattr(resource, name, None)
-    return resource
-
-
-def _forget_views(client: object) -> None:
-    for path in _TRACED:
-        node = client
-        for name in ("", *path.split(".")):
-            node = vars(node).get(name) if name else node
-            if node is None or isinstance(node, _OnFirstUse):
-                break
-            _calls.forget_cached(node, *_VIEWS)
-
-
-class _OnFirstUse:
-    """Stands for `client.beta` until something of it is used: loading it takes 0.7 s with openai 3."""
-
-    def __init__(self, client: object, path: str) -> None:
-        self._client = client
-        self._path = path
-
-    def __getattr__(self, name: str) -> Any:
-        vars(self._client).pop("beta", None)
-        _wrap_resource(self._client, self._path)
-        return getattr(_resource(self._client, "beta"), name)
+def _begins(chunk: Any) -> bool:
+    kind = getattr(chunk, "type", None)
+    if isinstance(kind, str):
+        return kind.endswith(".delta")
+    for choice in getattr(chunk, "choices", None) or ():
+        delta = choice.delta
+        if any(getattr(delta, name, None) for name in _BEGINNINGS):
+            return True
+    return False

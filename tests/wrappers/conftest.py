@@ -19,6 +19,7 @@ class Collector:
 
     tracer_provider: TracerProvider = field(default_factory=TracerProvider)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    captures_content: bool = True
 
     def __post_init__(self) -> None:
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
@@ -53,6 +54,7 @@ def switched_off() -> Iterator[None]:
     class Off:
         tracer_provider = runtime.NO_PROVIDER
         tracer = runtime.NO_TRACER
+        captures_content = True
 
     before = runtime.active()
     runtime.activate(Off())

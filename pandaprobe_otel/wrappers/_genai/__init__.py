@@ -1,0 +1,39 @@
+"""OpenTelemetry's GenAI packages: the one room that touches names of theirs that are not documented.
+
+`opentelemetry-util-genai` and the official instrumentations are betas. What is used of them beyond their
+documentation is listed in `UNDOCUMENTED`, which a test resolves against the versions that are installed.
+"""
+
+from .handlers import Recorder, TelemetryHandler
+from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
+from .official import beneath, check_installed, official
+from .streams import Reader, follow, read_with
+
+__all__ = [
+    "UNDOCUMENTED",
+    "Reader",
+    "Recorder",
+    "TelemetryHandler",
+    "beneath",
+    "check_installed",
+    "follow",
+    "official",
+    "read_with",
+]
+
+# Module -> names.
+UNDOCUMENTED = {
+    "opentelemetry.util.genai.handler": (
+        "TelemetryHandler._content_capturing_mode",
+        "TelemetryHandler._capture_content",
+    ),
+    "opentelemetry.util.genai.invocation": ("InferenceInvocation._on_stream_chunk",),
+    "opentelemetry.util.genai.stream": (
+        "SyncStreamWrapper._process_chunk",
+        "SyncStreamWrapper._finalize_failure",
+        "AsyncStreamWrapper._process_chunk",
+        "SyncStreamManagerWrapper._wrap_stream",
+        "AsyncStreamManagerWrapper._wrap_stream",
+    ),
+    **_OF_INSTRUMENTATIONS,
+}

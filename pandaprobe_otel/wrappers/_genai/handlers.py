@@ -1,0 +1,128 @@
+# pyright: reportMissingTypeStubs=false
+"""Who makes GenAI spans: with content or without, and in the session that a client was wrapped with."""
+
+import os
+from copy import copy
+from functools import cache
+from typing import Any
+
+from opentelemetry.trace import Span, Tracer, TracerProvider
+from opentelemetry.util.genai.completion_hook import load_completion_hook
+from opentelemetry.util.genai.environment_variables import OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT
+from opentelemetry.util.genai.handler import TelemetryHandler
+from opentelemetry.util.genai.types import ContentCapturingMode
+
+from ... import runtime
+from ..._version import __version__
+from ...tracing.labels import Labels
+
+__all__ = ["Recorder", "TelemetryHandler"]
+
+
+class Recorder:
+    """Makes the GenAI spans of one wrapped client, or of a whole process.
+
+        with recorder.handler().inference("mistral_ai", request_model=model) as invocation:
+            ...
+
+    Args:
+        scope: The name of the instrumentation scope.
+        labels: Holds for every call.
+    """
+
+    def __init__(self, scope: str, labels: Labels | None = None) -> None:
+        self.labels = labels or None
+        self._scope = scope
+        self._handlers: dict[str, TelemetryHandler] = {}
+
+    def handler(self) -> TelemetryHandler:
+        """Starts spans, with message content or without, as it holds now."""
+        content = _content()
+        known = self._handlers.get(content)
+        if known is None:
+            known = copy(_handler(self._scope, content))
+            known.labels = self.labels
+            self._handlers[content] = known
+        return known
+
+
+def _content() -> str:
+    """Where content goes, in OpenTelemetry's words.
+
+    On the spans, because PandaProbe evaluates it, unless PandaProbe or OpenTelemetry is told otherwise.
+    """
+    if not runtime.captures_content():
+        return ContentCapturingMode.NO_CONTENT.name
+    given = os.environ.get(OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT, "").strip()
+    return given or ContentCapturingMode.SPAN_ONLY.name
+
+
+@cache
+def _handler(scope: str, content: str) -> "_Handler":
+    made = _Handler(
+        tracer_provider=_CurrentTracerProvider(),
+        completion_hook=load_completion_hook(),
+        instrumentation_scope_name=scope,
+        instrumentation_scope_version=__version__,
+    )
+    # The constructor takes no argument for these; it reads OpenTelemetry's variable.
+    if content == ContentCapturingMode.SPAN_ONLY.name:
+        made._capture_content = True  # pyright: ignore[reportPrivateUsage]
+    if content in (ContentCapturingMode.SPAN_ONLY.name, ContentCapturingMode.NO_CONTENT.name):
+        made._content_capturing_mode = ContentCapturingMode[content]  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
+class _Handler(TelemetryHandler):
+    """Starts each span in the session of its client, and puts the client's tags and metadata on it."""
+
+    labels: Labels | None = None
+
+    def inference(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start(super().inference, args, kwargs)
+
+    def embedding(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start(super().embedding, args, kwargs)
+
+    def fetch_response(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start(super().fetch_response, args, kwargs)
+
+    def retrieval(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start(super().retrieval, args, kwargs)
+
+    def invoke_remote_agent(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start(super().invoke_remote_agent, args, kwargs)
+
+    def _start(self, start: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.labels is None:
+            return start(*args, **kwargs)
+        # A context instead of a block around the call, because a stream is read long after its call.
+        invocation = start(*args, **{"context": self.labels.context(), **kwargs})
+        self.labels.put_on(invocation.span)
+        return invocation
+
+
+class _CurrentTracerProvider(TracerProvider):
+    """Asks for the provider in force as each span starts: a client may be wrapped before `init()`."""
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> Tracer:
+        return _CurrentTracer(args, kwargs)
+
+
+class _CurrentTracer(Tracer):
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._scope = (args, kwargs)
+        self._known: tuple[TracerProvider, Tracer] | None = None
+
+    def _tracer(self) -> Tracer:
+        provider = runtime.tracer_provider()
+        if self._known is None or self._known[0] is not provider:
+            args, kwargs = self._scope
+            self._known = (provider, provider.get_tracer(*args, **kwargs))
+        return self._known[1]
+
+    def start_span(self, *args: Any, **kwargs: Any) -> Span:
+        return self._tracer().start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._tracer().start_as_current_span(*args, **kwargs)

@@ -1,0 +1,244 @@
+# pyright: reportMissingTypeStubs=false
+"""Streams of answers: traced so that reading survives a fault of the tracing, and that every span ends."""
+
+import atexit
+import inspect
+import os
+import weakref
+from collections.abc import Awaitable, Callable
+from functools import cache
+from types import new_class
+from typing import Any, Protocol, cast
+
+from opentelemetry.util.genai.invocation import InferenceInvocation
+from opentelemetry.util.genai.stream import (
+    AbandonedStreamError,
+    AsyncStreamManagerWrapper,
+    AsyncStreamWrapper,
+    SyncStreamManagerWrapper,
+    SyncStreamWrapper,
+)
+from wrapt import ObjectProxy
+
+from ... import guard
+from .._calls import attempt, attempt_async
+
+# Whether a chunk brings the first of the answer: text, a tool call, reasoning or a refusal.
+Begins = Callable[[Any], bool]
+
+
+class Reader(Protocol):
+    """Puts together what the chunks of one stream say."""
+
+    def read(self, chunk: Any) -> bool:
+        """Takes a chunk; whether the answer has begun with it, or before."""
+        ...
+
+    def tell(self, invocation: InferenceInvocation) -> None:
+        """Writes what was read, also of a stream that was broken off."""
+        ...
+
+
+def read_with(reader: Reader, stream: Any, invocation: InferenceInvocation, *, asynchronous: bool) -> Any:
+    """The same stream, whose span ends as the stream does, with what the reader makes of it."""
+    read: Any = (_AsyncRead if asynchronous else _Read)(stream, invocation)
+    read._self_reader = reader
+    return _follow_stream(read, None)
+
+
+def follow(result: Any, begins: Begins) -> Any:
+    """What an official instrumentation returned, made safe if it is a stream or gives one later."""
+    kind = cast("type[Any]", type(result))
+    # Not isinstance: it asks a proxy for the class of what it wraps.
+    bases = set(kind.__mro__)
+    if ObjectProxy not in bases or not bases.isdisjoint({_Hooks, _Manager, _AsyncManager, _Raw}):
+        return result
+    if not bases.isdisjoint({SyncStreamWrapper, AsyncStreamWrapper}):
+        return _follow_stream(result, begins)
+    if SyncStreamManagerWrapper in bases:
+        _become(result, _Manager, begins)
+        result.__wrapped__ = _Entry(result.__wrapped__)
+    elif AsyncStreamManagerWrapper in bases:
+        _become(result, _AsyncManager, begins)
+        result.__wrapped__ = _Entry(result.__wrapped__)
+    elif hasattr(kind, "parse"):
+        # `with_raw_response`: the stream is made when the caller parses the response.
+        _become(result, _Raw, begins)
+        _keep_open(result)
+    return result
+
+
+def _follow_stream(stream: Any, begins: Begins | None) -> Any:
+    invocation = stream._self_invocation
+    # What the caller does between two chunks is no part of the call.
+    invocation.suspend()
+    # Until the answer begins: upstream takes the time of the first chunk, which may hold no more than a role.
+    vars(invocation)["_on_stream_chunk"] = _untimed
+    _become(stream, _Hooks, begins)
+    _keep_open(stream)
+    return stream
+
+
+def _untimed(_: float) -> None:
+    """Stands for `_on_stream_chunk` of an invocation whose answer has not begun."""
+
+
+def _become(proxy: Any, mixin: type[Any], begins: Begins | None) -> None:
+    kind = cast("type[Any]", type(proxy))
+    # A proxy passes `__class__ = …` on to what it wraps.
+    object.__dict__["__class__"].__set__(proxy, _mixed(mixin, kind))
+    proxy._self_begins = begins
+
+
+@cache
+def _mixed(mixin: type[Any], base: type[Any]) -> type[Any]:
+    return new_class(base.__name__, (mixin, base))
+
+
+class _Hooks:
+    """A stream wrapper's hooks, which run inside the user's loop: none raises, and the span always ends."""
+
+    _self_invocation: InferenceInvocation
+    _self_begins: Begins | None
+
+    def _process_chunk(self, chunk: Any) -> None:
+        # In place, and not by `guard.never_raises`: it runs at every chunk.
+        try:
+            super()._process_chunk(chunk)  # pyright: ignore
+            if self._self_begins is not None and self._self_begins(chunk):
+                self._self_begins = None
+                self._begin()
+        except Exception as error:
+            guard.caught("reading a stream", error)
+
+    def _begin(self) -> None:
+        vars(self._self_invocation).pop("_on_stream_chunk", None)
+
+    @guard.never_raises
+    def _on_stream_end(self) -> None:
+        try:
+            super()._on_stream_end()  # pyright: ignore
+        finally:
+            self._self_invocation.stop()
+
+    @guard.never_raises
+    def _on_stream_error(self, error: BaseException) -> None:
+        if isinstance(error, (AbandonedStreamError, GeneratorExit)):
+            # The consumer had enough; nothing failed.
+            self._on_stream_end()
+            return
+        try:
+            super()._on_stream_error(error)  # pyright: ignore
+        finally:
+            self._self_invocation.fail(error)
+
+    def _pandaprobe_abandon(self) -> None:
+        cast(Any, self)._finalize_failure(AbandonedStreamError())
+
+
+class _Reading:
+    _self_invocation: InferenceInvocation
+    _self_reader: Reader
+
+    def _process_chunk(self, chunk: Any) -> None:
+        if self._self_reader.read(chunk):
+            cast(Any, self)._begin()
+
+    def _on_stream_end(self) -> None:
+        self._self_reader.tell(self._self_invocation)
+
+    def _on_stream_error(self, error: BaseException) -> None:
+        self._self_reader.tell(self._self_invocation)
+
+
+class _Read(_Reading, SyncStreamWrapper[Any]): ...
+
+
+class _AsyncRead(_Reading, AsyncStreamWrapper[Any]): ...
+
+
+class _Entry(ObjectProxy):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
+    """A stream manager of an SDK, entered by the call that it was given last."""
+
+    _self_enter: Callable[[], Any]
+
+    def __enter__(self) -> Any:
+        return self._self_enter()
+
+    def __aenter__(self) -> Any:
+        return self._self_enter()
+
+
+class _Manager:
+    """A stream manager's wrapper that is entered whatever becomes of the tracing, and gives a safe stream."""
+
+    _self_begins: Begins
+
+    def __enter__(self) -> Any:
+        entry = cast(Any, self).__wrapped__
+
+        def traced(enter: Callable[[], Any]) -> Any:
+            entry._self_enter = enter
+            return super(_Manager, self).__enter__()  # pyright: ignore
+
+        return attempt("opening a stream", entry.__wrapped__.__enter__, traced)
+
+    def _wrap_stream(self, stream: Any, invocation: InferenceInvocation) -> Any:
+        return follow(cast(Any, super())._wrap_stream(stream, invocation), self._self_begins)
+
+
+class _AsyncManager:
+    _self_begins: Begins
+
+    async def __aenter__(self) -> Any:
+        entry = cast(Any, self).__wrapped__
+
+        async def traced(enter: Callable[[], Any]) -> Any:
+            entry._self_enter = enter
+            return await super(_AsyncManager, self).__aenter__()  # pyright: ignore
+
+        return await attempt_async("opening a stream", entry.__wrapped__.__aenter__, traced)
+
+    def _wrap_stream(self, stream: Any, invocation: InferenceInvocation) -> Any:
+        return follow(cast(Any, super())._wrap_stream(stream, invocation), self._self_begins)
+
+
+class _Raw:
+    """A raw response, which gives a safe stream when parsed, and ends its span when nobody parses it."""
+
+    _self_begins: Begins
+    _self_was_parsed = False
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        self._self_was_parsed = True
+        parsed = cast(Any, super()).parse(*args, **kwargs)
+        return self._later(parsed) if inspect.isawaitable(parsed) else follow(parsed, self._self_begins)
+
+    async def _later(self, parsed: Awaitable[Any]) -> Any:
+        return follow(await parsed, self._self_begins)
+
+    @guard.never_raises
+    def _pandaprobe_abandon(self) -> None:
+        if not self._self_was_parsed:
+            cast(Any, self)._finalize_once()
+
+    def __del__(self) -> None:
+        self._pandaprobe_abandon()
+
+
+# By id, since a proxy hashes as what it wraps.
+_open: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
+
+
+def _keep_open(proxy: Any) -> None:
+    if not _open:
+        # Anew, so that it runs before the exit handlers of a provider that was made since.
+        atexit.unregister(_end_open)
+        atexit.register(_end_open, os.getpid())
+    _open[id(proxy)] = proxy
+
+
+def _end_open(pid: int) -> None:
+    """Ends the spans of the streams that this process, not the one it forked from, leaves open."""
+    for proxy in list(_open.values()) if pid == os.getpid() else ():
+        proxy._pandaprobe_abandon()

@@ -1,0 +1,107 @@
+"""Clients that Stainless generates, openai's and anthropic's: resources, their views, copies of a client."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
+
+from .. import guard
+from . import _calls
+from ._wrapping import Wrapping
+
+# Resource -> method -> the name of what traces it.
+Surface = Mapping[str, Mapping[str, str]]
+# By such a name; None for what cannot be traced.
+Tracers = Callable[[str], _calls.Traced | None]
+
+# What the SDK caches of the methods of resources.
+_VIEWS = ("with_raw_response", "with_streaming_response")
+# Methods that make a changed copy of a client.
+_COPIERS = ("copy", "with_options")
+
+
+def wrap_client(
+    client: Any, surface: Surface, wrapping: Wrapping, tracers: Tracers, wrap_copy: Callable[[Any], object]
+) -> None:
+    """Wraps the methods of a client's resources.
+
+    Args:
+        wrap_copy: Wraps a copy that the client makes of itself.
+    """
+    later = {path for path in surface if path.startswith("beta.") and _calls.is_uncached(client, "beta")}
+    for path in surface.keys() - later:
+        _wrap_resource(client, path, surface[path], wrapping, tracers)
+    if later:
+
+        def wrap_beta() -> None:
+            for path in later:
+                _wrap_resource(client, path, surface[path], wrapping, tracers)
+
+        vars(client)["beta"] = stand_in = _OnFirstUse(client, wrap_beta)
+        wrapping.at_undo(stand_in.go)
+
+    def copied(wrapped: Any, _: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
+        copy = wrapped(*args, **kwargs)
+        wrap_copy(copy)
+        return copy
+
+    for name in _COPIERS:
+        wrapping.method(client, name, copied)
+    _forget_views(client, surface)
+    wrapping.at_undo(lambda: _forget_views(client, surface))
+
+
+def wrap_classes(homes: Mapping[str, str], surface: Surface, wrapping: Wrapping, tracers: Tracers) -> None:
+    """Wraps the methods of the classes of resources, for the whole process.
+
+    Args:
+        homes: Resource -> its class and module, as "Completions openai.resources.chat.completions"; the async
+            one has `Async` in front.
+    """
+    for path, home in homes.items():
+        name, module = home.split()
+        for prefix, patches in (("", ""), ("Async", "async_")):
+            resource = getattr(import_module(module), prefix + name)
+            for method, patch in surface[path].items():
+                if hasattr(resource, method) and (traced := tracers(patches + patch)):
+                    wrapping.method(resource, method, traced)
+
+
+@guard.never_raises
+def _wrap_resource(
+    client: Any, path: str, methods: Mapping[str, str], wrapping: Wrapping, tracers: Tracers
+) -> None:
+    resource = client
+    for name in path.split("."):
+        resource = getattr(resource, name, None)
+    for method, patch in methods.items():
+        # Old versions lack some.
+        if hasattr(resource, method) and (traced := tracers(patch)):
+            wrapping.method(resource, method, traced)
+
+
+def _forget_views(client: object, surface: Surface) -> None:
+    for path in surface:
+        node = client
+        for name in ("", *path.split(".")):
+            node = vars(node).get(name) if name else node
+            if node is None or isinstance(node, _OnFirstUse):
+                break
+            _calls.forget_cached(node, *_VIEWS)
+
+
+class _OnFirstUse:
+    """Stands for `client.beta` until something of it is used: loading it takes 0.7 s with openai 3."""
+
+    def __init__(self, client: Any, wrap: Callable[[], None]) -> None:
+        self._client = client
+        self._wrap = wrap
+
+    def go(self) -> None:
+        held = cast("dict[str, Any]", vars(self._client))
+        if held.get("beta") is self:
+            del held["beta"]
+
+    def __getattr__(self, name: str) -> Any:
+        self.go()
+        self._wrap()
+        return getattr(self._client.beta, name)

@@ -1,0 +1,75 @@
+"""What was put around one client, or around a package's classes: made once, replaced, taken away."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import guard
+from ..tracing.labels import Labels
+from . import _calls
+from ._genai import Recorder
+
+C = TypeVar("C")
+
+_MARK = "_pandaprobe_wrapping"
+
+
+class Wrapping:
+    """The methods that were wrapped together.
+
+    Args:
+        recorder: Makes their spans.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._undoing: list[Callable[[], object]] = []
+
+    def method(self, target: object, name: str, traced: _calls.Traced) -> None:
+        """Puts `traced` around a method of an object or a class."""
+        _calls.wrap_method(target, name, traced)
+        self.at_undo(lambda: _calls.unwrap_method(target, name))
+
+    def at_undo(self, do: Callable[[], object]) -> None:
+        """Has something done when the wrapping is undone; what came last is undone first."""
+        self._undoing.append(do)
+
+    def undo(self) -> None:
+        """Puts everything back as it was."""
+        while self._undoing:
+            self._undoing.pop()()
+
+
+@guard.never_raises
+def wrap(client: object, scope: str, labels: Labels, fill: Callable[[Wrapping], object]) -> None:
+    """Wraps a client that is not wrapped, or was wrapped with other labels; labels left out stay as they are.
+
+    Args:
+        scope: The name of the instrumentation scope.
+        fill: Wraps the methods.
+    """
+    held = vars(client).get(_MARK)
+    if held is not None:
+        if not labels:
+            return
+        held.undo()
+    vars(client)[_MARK] = wrapping = Wrapping(Recorder(scope, labels))
+    fill(wrapping)
+
+
+def unwrap(client: C) -> C:
+    """Makes a client as it was before it was wrapped, whichever provider's it is; one that never was stays.
+
+        client = unwrap(client)
+
+    Returns:
+        The same client.
+    """
+    _undo(client)
+    return client
+
+
+@guard.never_raises
+def _undo(client: Any) -> None:
+    held: dict[str, Any] = getattr(client, "__dict__", {})
+    if _MARK in held:
+        held.pop(_MARK).undo()
