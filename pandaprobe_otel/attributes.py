@@ -20,6 +20,13 @@ TELEMETRY_DISTRO_VERSION = "telemetry.distro.version"
 EXCEPTION_EVENT = "exception"
 EXCEPTION_MESSAGE = "exception.message"
 EXCEPTION_TYPE = "exception.type"
+SERVER_ADDRESS = "server.address"
+URL_FULL = "url.full"
+# Their spellings until semantic conventions 1.20 and 1.21; instrumentations still use them by default.
+NET_PEER_NAME = "net.peer.name"
+HTTP_URL = "http.url"
+# Semantic conventions, messaging (development).
+MESSAGING_SYSTEM = "messaging.system"
 
 # GenAI semantic conventions (development).
 GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
@@ -79,6 +86,8 @@ EMBEDDING_MODEL_NAME = "embedding.model_name"
 # On every span of a PandaProbe trace that `start_trace` made: its id, a UUID. The span that it is derived
 # from is the entry, the root of that trace.
 PANDAPROBE_TRACE_ID = "pandaprobe.trace.id"
+# In baggage only: session, user and that id, signed.
+PANDAPROBE_CONTEXT = "pandaprobe.context"
 PANDAPROBE_SPAN_KIND = "pandaprobe.span.kind"
 # JSON text.
 PANDAPROBE_INPUT = "pandaprobe.input"

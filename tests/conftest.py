@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from opentelemetry import propagate
 
 import pandaprobe_otel
 from pandaprobe_otel import guard, runtime
@@ -41,5 +42,7 @@ def _loud_guard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_client_from_the_test_before() -> Iterator[None]:
+    textmap = propagate.get_global_textmap()
     yield
     runtime.activate(None)
+    propagate.set_global_textmap(textmap)

@@ -132,14 +132,15 @@ class Frame:
 
 def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
     """A frame inside the current one; `enter` makes it current."""
-    names, outer = Identity(session, user), _frame_in(None)
-    if outer is not None:
-        outer = _live(outer)
-        if outer is not None and not outer.opened_here:
-            # What was opened elsewhere never ends here, so its values are enough; a chain of tasks that each
-            # start the next would otherwise keep every block alive.
-            outer = Frame(_named(outer), None)
-    return Frame(names, outer)
+    return Frame(Identity(session, user), _outer(_frame_in(None)))
+
+
+def received(context: Context, session: Known, user: Known) -> Context:
+    """`context` with what has come in from another process, inside the block that is open in it or here."""
+    frame = _outer(_frame_in(context) or _frame_in(None))
+    if session is not UNKNOWN or user is not UNKNOWN:
+        frame = Frame(Identity(session, user), frame)
+    return context if frame is None else _with_baggage(set_value(_KEY, frame, context), _of_frame(frame))
 
 
 def put_back(token: Token[Any]) -> None:
@@ -160,6 +161,9 @@ def current(context: Context | None = None) -> Identity:
     if frame is None and context is not None:
         frame = _frame_in(None)
     session, user = known = _of_frame(frame)
+    if context is not None and Source.INBOUND in (session.source, user.source):
+        # What came in holds in the context that it was read into, and less than a block that is open here.
+        session, user = known = _inside(known, _of_frame(_frame_in(None)))
     if session.source is Source.NOWHERE or user.source is Source.NOWHERE:
         attributes: Any = getattr(get_current_span(context), "attributes", None)
         if attributes:
@@ -230,9 +234,14 @@ def _stronger(inner: Known, outer: Known) -> Known:
     return outer if outer.source < inner.source else inner
 
 
-def _live(frame: Frame | None) -> Frame | None:
+def _outer(frame: Frame | None) -> Frame | None:
+    """The frame that a new one is inside of: `frame`, or what is left of it."""
     while frame is not None and frame.ended_here:
         frame = frame.outer
+    if frame is not None and not frame.opened_here:
+        # What was opened elsewhere never ends here, so its values are enough; a chain of tasks that each
+        # start the next would otherwise keep every block alive.
+        frame = Frame(_named(frame), None)
     return frame
 
 

@@ -19,6 +19,7 @@ from ..export.processor import ExportProcessor, Pipeline
 from ..export.stats import Stats
 from ..guard import report, warn_once
 from ..session.children import join_parent
+from ..session.propagation import guard_boundaries
 from ..session.stamping import evicted
 from ..session.threads import carry_into_threads
 from ..settings import Settings, SettingsKeywords, resolve
@@ -217,6 +218,8 @@ def start_from_environment() -> None:
     )
     if found == _unusable:
         return
+    # Sessions are set all the same, and must not leave.
+    guard_boundaries(None)
     try:
         wanted = resolve(strict=False)
         if not wanted.enabled or not wanted.missing:
@@ -232,6 +235,7 @@ def start_from_environment() -> None:
 def _start(wanted: Settings) -> Client:
     global _stopped
     with _lock:
+        guard_boundaries(wanted)
         client = _current()
         if client is None or client.settings != wanted or _stopped:
             if wanted.debug:

@@ -1,0 +1,80 @@
+"""Who a request goes to, and whether session and user may go along."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry.trace import Span, SpanKind
+
+from ..attributes import HTTP_URL, MESSAGING_SYSTEM, NET_PEER_NAME, SERVER_ADDRESS, URL_FULL
+
+_URLS = (URL_FULL, HTTP_URL)
+# Not `network.peer.address` and its like: behind a proxy that is the proxy.
+_NAMES = (SERVER_ADDRESS, NET_PEER_NAME)
+
+# A resolver takes numbers without dots, decimal or hexadecimal, for addresses.
+_SINGLE_LABEL = re.compile(r"(?!0x[0-9a-f]*$)(?=.*[a-z])[a-z0-9_-]+")
+_INTERNAL_SUFFIXES = (".local", ".internal", ".svc", ".localhost")
+
+
+def is_ours(span: Span, listed: Collection[str]) -> bool:
+    """Whether what is sent under `span` stays inside: its peer is an internal or a listed host, or a queue.
+
+    Instrumentations of clients name the peer on the span before they inject. A peer that nobody names may be
+    anyone; the address on a SERVER span is that of this service itself.
+
+    Args:
+        span: The span that is current where something is injected.
+        listed: Names of hosts; one with a dot in front stands for all below it.
+    """
+    kind = getattr(span, "kind", None)
+    if kind is SpanKind.PRODUCER:
+        return True
+    if kind is not SpanKind.CLIENT:
+        return False
+    attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    hosts = set(_hosts(attributes))
+    if not hosts:
+        return MESSAGING_SYSTEM in attributes
+    return all(is_internal(host) or _is_listed(host, listed) for host in hosts)
+
+
+@lru_cache(1024)
+def is_internal(host: str) -> bool:
+    """Whether a host, in lower case, can only be reached from inside, by its name or address."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return _SINGLE_LABEL.fullmatch(host) is not None or host.removesuffix(".").endswith(
+            _INTERNAL_SUFFIXES
+        )
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
+def _hosts(attributes: Mapping[str, Any]) -> Iterator[str]:
+    """The peer by every attribute that names it; empty for a name that cannot be read."""
+    for key in _URLS:
+        if key in attributes:
+            yield _host_of(str(attributes[key]))
+    for key in _NAMES:
+        if key in attributes:
+            yield str(attributes[key]).strip("[]").lower()
+
+
+def _host_of(url: str) -> str:
+    # Parsers disagree about what stands before and after a backslash.
+    if "\\" in url:
+        return ""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_listed(host: str, listed: Collection[str]) -> bool:
+    return host in listed or any(host.endswith(name) for name in listed if name.startswith("."))

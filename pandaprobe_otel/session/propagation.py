@@ -1,0 +1,263 @@
+"""What may leave the process of session, user and turn, and what is believed of what comes in.
+
+Beside `session.id` and `user.id`, which other vendors read, goes one entry that holds both and the turn,
+signed; only that is believed. The ids are written last into the `baggage` header, so that everybody else's
+entries are what they would be without us.
+"""
+
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from opentelemetry import baggage
+from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.trace import get_current_span
+
+from .. import runtime
+from ..attributes import PANDAPROBE_CONTEXT, SESSION_ID, USER_ID
+from ..guard import caught, never_raises, warn_once
+from ..settings import Settings
+from . import identity
+from .identity import UNKNOWN, Known, Source
+from .peers import is_ours
+from .signing import Ids, opened, sealed, signing_key
+from .turn import Turn, turn_in, with_turn
+from .validation import clean_id
+
+_logger = logging.getLogger("pandaprobe_otel.session")
+
+_HEADER = "baggage"
+_OURS = (SESSION_ID, USER_ID, PANDAPROBE_CONTEXT)
+# W3C Baggage; OpenTelemetry for Python ignores a longer header whole.
+_MOST_BYTES = 8192
+
+_DELIBERATE = create_key("pandaprobe-deliberate")
+_GUARDED = create_key("pandaprobe-guarded")
+
+
+class _Rules(NamedTuple):
+    key: bytes | None
+    propagate_to: frozenset[str]
+    trust_incoming: bool
+
+
+_rules: _Rules | None = None
+
+
+@never_raises
+def guard_boundaries(settings: Settings | None) -> None:
+    """Puts a `PandaProbePropagator` around the global propagator, and sets the rules of all of them.
+
+    Args:
+        settings: Those in force; with None, or when they say that PandaProbe is off, nothing of ours leaves
+            or comes in.
+    """
+    global _rules
+    _rules = None
+    if settings is not None and settings.enabled:
+        _rules = _Rules(
+            signing_key(settings.api_key, settings.project_name),
+            frozenset(settings.propagate_to),
+            settings.trust_incoming,
+        )
+    _guard_global()
+
+
+def _guard_global() -> None:
+    # Its import loads the propagators that the environment names, ours among them.
+    from opentelemetry.propagate import get_global_textmap, set_global_textmap
+
+    if not isinstance(inner := get_global_textmap(), PandaProbePropagator):
+        set_global_textmap(PandaProbePropagator(inner))
+
+
+class PandaProbePropagator(TextMapPropagator):
+    """Lets session and user go to hosts that are ours only, and come in only with the project's signature.
+
+    `init` puts it around the global propagator. Around one that is set later:
+
+        set_global_textmap(PandaProbePropagator(CompositePropagator([...])))
+
+    As `pandaprobe` in OTEL_PROPAGATORS it has PandaProbe started by what comes in.
+
+    Args:
+        inner: What does the rest. Where that carries no baggage, nothing of ours is carried either.
+    """
+
+    def __init__(self, inner: TextMapPropagator | None = None) -> None:
+        self._is_member = inner is None
+        self._inner = inner or CompositePropagator([])
+        self._carries_baggage = self._is_member or _HEADER in self._inner.fields
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers that may be set."""
+        return {*self._inner.fields, _HEADER} if self._is_member else self._inner.fields
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """What came in, with session, user and turn as far as they are proven."""
+        if self._is_member:
+            runtime.ensure_started()
+            context = get_current() if context is None else context
+        extracted = self._inner.extract(carrier, context, getter)
+        if _rules is None or not self._carries_baggage:
+            return extracted
+        extracted = _without_ours(extracted)
+        try:
+            return _received(_rules, extracted, _members(getter.get(carrier, _HEADER)))
+        except Exception as error:
+            caught("PandaProbePropagator.extract", error)
+            return extracted
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Writes what others carry, and session, user and turn where they may go."""
+        context = get_current() if context is None else context
+        if self._is_member:
+            # Alone it cannot see what others have written; the one around the global propagator does it all.
+            _guard_global()
+        elif context.get(_GUARDED):
+            self._inner.inject(carrier, context, setter)
+        else:
+            self._inject(carrier, context, setter)
+
+    def _inject(self, carrier: CarrierT, context: Context, setter: Setter[CarrierT]) -> None:
+        may_leave, members = False, ""
+        try:
+            may_leave = bool(context.get(_DELIBERATE)) or _may_leave(context)
+            if may_leave and (self._carries_baggage or context.get(_DELIBERATE)):
+                members = _written(_rules, context)
+        except Exception as error:
+            caught("PandaProbePropagator.inject", error)
+        # Ids that somebody has put into the baggage by hand are theirs, as far as inside.
+        if members or not may_leave:
+            context = _without_ours(context)
+        adding = _Adding(setter, members)
+        self._inner.inject(carrier, set_value(_GUARDED, True, context), adding)
+        if not adding.done:
+            setter.set(carrier, _HEADER, members)
+
+
+def guarded_global() -> "PandaProbePropagator":
+    """The global propagator, with the guard around it also where it was set after `init`."""
+    from opentelemetry.propagate import get_global_textmap
+
+    textmap = get_global_textmap()
+    return textmap if isinstance(textmap, PandaProbePropagator) else PandaProbePropagator(textmap)
+
+
+def to_anyone(context: Context) -> Context:
+    """`context` in which session, user and turn may go to any host."""
+    return set_value(_DELIBERATE, True, context)
+
+
+class _Adding(Setter[Any]):
+    """Adds members to the baggage that others write."""
+
+    def __init__(self, setter: Setter[Any], members: str) -> None:
+        self._setter = setter
+        self._members = members
+        self.done = not members
+
+    def set(self, carrier: Any, key: str, value: str) -> None:
+        if not self.done and key.lower() == _HEADER:
+            self.done = True
+            if len(value) + 1 + len(self._members) <= _MOST_BYTES:
+                value = f"{value},{self._members}"
+            else:
+                warn_once(
+                    _logger,
+                    "full baggage",
+                    "the baggage leaves no room for the session in %d bytes: it does not go along",
+                    _MOST_BYTES,
+                )
+        self._setter.set(carrier, key, value)
+
+
+def _may_leave(context: Context) -> bool:
+    return is_ours(get_current_span(context), _rules.propagate_to if _rules else ())
+
+
+def _written(rules: _Rules | None, context: Context) -> str:
+    if rules is None:
+        return ""
+    session, user = identity.current(context)
+    turn = turn_in(context)
+    # What a turn's left-over task calls is no part of it any more, just as its own next `start_trace`.
+    is_in_turn = turn is not None and not turn.ended and turn.session_id == session.id
+    return _members_of(Ids(session.id, user.id, turn.trace_id if turn and is_in_turn else None), rules.key)
+
+
+@lru_cache(1024)
+def _members_of(ids: Ids, key: bytes | None) -> str:
+    if not any(ids):
+        return ""
+    values = {SESSION_ID: ids.session_id, USER_ID: ids.user_id, PANDAPROBE_CONTEXT: sealed(ids, key)}
+    # OpenTelemetry for Python would write a space as `+`, which nobody else reads as one.
+    return ",".join(
+        f"{name}={quote(value, safe='', errors='replace')}" for name, value in values.items() if value
+    )
+
+
+def _without_ours(context: Context) -> Context:
+    for key in _OURS:
+        if baggage.get_baggage(key, context) is not None:
+            context = baggage.remove_baggage(key, context)
+    return context
+
+
+def _members(headers: Iterable[Any] | None) -> dict[str, str]:
+    """Our members of baggage headers, as they stand there."""
+    found: dict[str, str] = {}
+    for header in (headers,) if isinstance(headers, str) else headers or ():
+        for member in str(header).split(","):
+            key, _, value = member.partition("=")
+            if (key := key.strip()) in _OURS:
+                found[key] = value.partition(";")[0].strip()
+    return found
+
+
+def _received(rules: _Rules, context: Context, members: dict[str, str]) -> Context:
+    ids = Ids()
+    if PANDAPROBE_CONTEXT in members:
+        text = unquote(members[PANDAPROBE_CONTEXT])
+        ids = opened(text, rules.key, unsigned=rules.trust_incoming) or ids
+    elif rules.trust_incoming:
+        ids = Ids(*(unquote(members.get(key, "")) for key in (SESSION_ID, USER_ID)))
+    session, user = _known(ids.session_id, "session"), _known(ids.user_id, "user")
+    context = identity.received(context, session, user)
+    turn = _turn(ids.trace_id, session.id)
+    return with_turn(turn, context) if turn else context
+
+
+def _known(id: str | None, what: str) -> Known:
+    id = clean_id(id, what) if id else None
+    return Known(id, Source.INBOUND) if id else UNKNOWN
+
+
+def _turn(trace_id: str | None, session_id: str | None) -> Turn | None:
+    try:
+        return Turn(str(UUID(trace_id)), session_id) if trace_id else None
+    except ValueError:
+        return None
