@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import pandaprobe_otel as pandaprobe
-from pandaprobe_otel.settings import Settings, SettingsKeywords, is_loopback, options, resolve
+from pandaprobe_otel.settings import Settings, SettingsKeywords, explain, is_loopback, options, resolve
 
 OTEL = {
     "enabled": ("OTEL_SDK_DISABLED", "true", False),
@@ -182,6 +182,19 @@ def test_loopback_is_known(host: str, expected: bool) -> None:
     if host:
         endpoint = f"http://[{host}]:1" if ":" in host else f"http://{host}:1"
         assert bool(resolve({"endpoint": endpoint}, {}).missing) is not expected
+
+
+def test_it_is_said_where_every_value_comes_from() -> None:
+    environ = {"PANDAPROBE_RELEASE": "1", "OTEL_BSP_SCHEDULE_DELAY": "2500", "PANDAPROBE_TIMEOUT": "soon"}
+    found = explain(environ)
+    assert found["release"] == ("1", "PANDAPROBE_RELEASE", "")
+    assert found["flush_interval"] == (2.5, "OTEL_BSP_SCHEDULE_DELAY", "")
+    assert found["batch_size"] == (128, "default", "")
+    wrong = "PANDAPROBE_TIMEOUT: 'soon' is not accepted; it takes a number of seconds above 0"
+    assert found["timeout"] == (10.0, "default", wrong)
+    assert {name: value for name, (value, _, _) in found.items()} == vars(
+        resolve(environ=environ, strict=False)
+    )
 
 
 def test_secrets_are_not_shown() -> None:

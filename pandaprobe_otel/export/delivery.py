@@ -208,7 +208,7 @@ class Delivery(Forked):
                 self._use_next_wire()
                 _logger.info("%s takes no %s; spans go by %s", endpoint, before, self._wire.name)
                 return
-            self._hold(outcome, f"HTTP {response.status}; {_fix(response)}", retry_after(response))
+            self._hold(outcome, f"HTTP {response.status}; {fix_for(response)}", retry_after(response))
         elif outcome is Outcome.FAILED and request.attempts < _MOST_ATTEMPTS:
             pause = min(_FIRST_WAIT * 2**request.attempts, _LONGEST_WAIT)
             request.not_before = monotonic() + _jittered(pause)
@@ -254,7 +254,8 @@ def _jittered(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)
 
 
-def _fix(response: urllib3.BaseHTTPResponse) -> str:
+def fix_for(response: urllib3.BaseHTTPResponse) -> str:
+    """What to do about an answer that was not the wanted one."""
     location = response.headers.get("Location")
     if 300 <= response.status < 400 and location:
         return f"set PANDAPROBE_ENDPOINT to where it redirects, {location.removesuffix('/v1/traces')}"

@@ -56,12 +56,12 @@ class PandaProbeSpanExporter(SpanExporter):
         self.on_error: list[Callable[[str], object]] = []
         self._delivery = Delivery(
             Spool.open(
-                _spool_directory(wanted),
+                spool_directory(wanted),
                 project_key(wanted.endpoint, wanted.project_name, wanted.api_key),
                 wanted.spool_max_bytes,
             ),
-            Connection(wanted.endpoint, _headers(wanted)),
-            lambda: _wires(wanted),
+            Connection(wanted.endpoint, headers_of(wanted)),
+            lambda: wires_for(wanted),
             self.stats,
             wanted.timeout,
             self._tell,
@@ -107,7 +107,8 @@ class PandaProbeSpanExporter(SpanExporter):
         return self._delivery.flush(timeout_millis / 1000)
 
 
-def _wires(settings: Settings) -> list[Wire]:
+def wires_for(settings: Settings) -> list[Wire]:
+    """The wires that may be used, the one that is tried first first."""
     otlp = OtlpWire(settings.max_request_bytes)
     rest = RestWire(partial_after=settings.partial_after, pace=settings.traces_per_minute)
     wires: dict[str, list[Wire]] = {"auto": [otlp, rest], "otlp": [otlp], "rest": [rest]}
@@ -122,7 +123,8 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _spool_directory(settings: Settings) -> Path | None:
+def spool_directory(settings: Settings) -> Path | None:
+    """Where the spools of all projects are; None when they are in memory."""
     if settings.spool_dir == "off":
         return None
     if settings.spool_dir:
@@ -137,7 +139,8 @@ def _spool_directory(settings: Settings) -> Path | None:
         return None
 
 
-def _headers(settings: Settings) -> dict[str, str]:
+def headers_of(settings: Settings) -> dict[str, str]:
+    """What every request says of its sender."""
     headers = {"User-Agent": f"pandaprobe-otel/{__version__}"}
     if settings.api_key:
         headers["X-API-Key"] = settings.api_key

@@ -1,6 +1,15 @@
 """The options of the package: what there is, how each is read, and which source wins."""
 
 from .options import Option, Settings, SettingsKeywords, is_loopback, options
-from .resolving import resolve
+from .resolving import Found, explain, resolve
 
-__all__ = ["Option", "Settings", "SettingsKeywords", "is_loopback", "options", "resolve"]
+__all__ = [
+    "Found",
+    "Option",
+    "Settings",
+    "SettingsKeywords",
+    "explain",
+    "is_loopback",
+    "options",
+    "resolve",
+]

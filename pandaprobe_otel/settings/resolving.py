@@ -4,7 +4,7 @@ import difflib
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..guard import warn_once
 from .options import BY_KEYWORD, Option, Settings, options, same
@@ -41,17 +41,44 @@ def resolve(
         option.keyword: _value(option, keywords.get(option.keyword), environ, strict) for option in options()
     }
     if values["batch_size"] > values["max_queue_size"]:
-        _refuse(
-            BY_KEYWORD["batch_size"].env,
-            values["batch_size"],
-            "a number up to PANDAPROBE_MAX_QUEUE_SIZE",
-            strict,
-        )
+        fits = "a number up to PANDAPROBE_MAX_QUEUE_SIZE"
+        _refuse(_not_accepted(BY_KEYWORD["batch_size"].env, values["batch_size"], fits), strict)
         values["batch_size"] = values["max_queue_size"]
     return Settings(**values)
 
 
+class Found(NamedTuple):
+    """The value of an option, where it comes from, and what is wrong with what was given instead."""
+
+    value: Any
+    source: str
+    problem: str = ""
+
+
+def explain(environ: Mapping[str, str] | None = None) -> dict[str, Found]:
+    """Every option by its keyword, as `resolve` reads it without keywords, and where it comes from."""
+    environ = os.environ if environ is None else environ
+    found: dict[str, Found] = {}
+    for option in options():
+        try:
+            found[option.keyword] = _find(option, None, environ)
+        except ValueError as error:
+            found[option.keyword] = Found(option.default, _DEFAULT, str(error))
+    return found
+
+
+_DEFAULT = "default"
+
+
 def _value(option: Option, keyword: object, environ: Mapping[str, str], strict: bool) -> Any:
+    try:
+        return _find(option, keyword, environ).value
+    except ValueError as error:
+        _refuse(str(error), strict)
+        return option.default
+
+
+def _find(option: Option, keyword: object, environ: Mapping[str, str]) -> Found:
     source, value, convert = f"init({option.keyword}=…)", keyword, same
     if keyword is None:
         # An empty variable counts as not set, as the OpenTelemetry specification has it.
@@ -61,16 +88,19 @@ def _value(option: Option, keyword: object, environ: Mapping[str, str], strict: 
             source, convert = option.otel
             value = environ[source]
         else:
-            return option.default
+            return Found(option.default, _DEFAULT)
     try:
-        return option.kind.read(convert(value) if isinstance(value, str) else value)
+        return Found(option.kind.read(convert(value) if isinstance(value, str) else value), source)
     except ValueError:
-        _refuse(source, "<hidden>" if option.keyword == "api_key" else value, option.kind.accepts, strict)
-        return option.default
+        shown = "<hidden>" if option.keyword == "api_key" else value
+        raise ValueError(_not_accepted(source, shown, option.kind.accepts)) from None
 
 
-def _refuse(source: str, value: object, accepts: str, strict: bool) -> None:
-    message = f"{source}: {value!r} is not accepted; it takes {accepts}"
+def _not_accepted(source: str, value: object, accepts: str) -> str:
+    return f"{source}: {value!r} is not accepted; it takes {accepts}"
+
+
+def _refuse(message: str, strict: bool) -> None:
     if strict:
         raise ValueError(message)
     warn_once(_logger, message, "%s. The default is used.", message)
