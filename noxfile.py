@@ -16,6 +16,14 @@ WORK = ROOT / "build"
 REPORTS = WORK / "reports"
 LOWEST = "tests/constraints/lowest.txt"
 EXTRAS = "[openai,local]"
+# Extras and versions: the newest majors, and those before, which litellm needs.
+PROVIDERS = {
+    "newest": ("[openai,anthropic,bedrock,gemini,mistral]", ("openai>=3", "anthropic>=2", "aiobotocore")),
+    "older": (
+        "[openai,anthropic,gemini,mistral,litellm]",
+        ("openai<3", "anthropic<1", "google-genai<3", "mistralai<3"),
+    ),
+}
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")
 
@@ -54,7 +62,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "integration", "tests", "report"]
+nox.options.sessions = ["lint", "types", "integration", "tests", "providers", "report"]
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -70,7 +78,8 @@ def install_wheel(session: nox.Session, *requirements: str, extras: str = EXTRAS
     return wheel
 
 
-def run_pytest(session: nox.Session, *args: str) -> None:
+def run_pytest(session: nox.Session, *args: str, folder: str = "tests") -> None:
+    """Tests below a folder; those of providers have sessions of their own, with other packages."""
     name = re.sub(r"[^\w.]+", "-", session.name).strip("-")
     # From a folder that holds no package, so that no subprocess of a test finds the checkout either.
     with session.chdir(REPORTS):
@@ -82,7 +91,8 @@ def run_pytest(session: nox.Session, *args: str) -> None:
             f"--cov-config={ROOT / 'pyproject.toml'}",
             *args,
             *session.posargs,
-            str(ROOT / "tests"),
+            *([f"--ignore={ROOT / 'tests/providers'}"] if folder == "tests" else []),
+            str(ROOT / folder),
             env={"PANDAPROBE_EXPECT_WHEEL": "1", "COVERAGE_FILE": f".coverage.{name}"},
         )
 
@@ -129,7 +139,16 @@ def integration(session: nox.Session) -> None:
     run_pytest(session, "-m", "integration", "--timeout=600")
 
 
-@nox.session(requires=["tests", "integration"])
+@nox.session(requires=["wheel"])
+@nox.parametrize("majors", ["newest", "older"])
+def providers(session: nox.Session, majors: str) -> None:
+    """The wrappers, with two sets of SDKs that install together."""
+    extras, versions = PROVIDERS[majors]
+    install_wheel(session, *group("providers"), *versions, extras=extras)
+    run_pytest(session, "--cov", "--cov-report=", folder="tests/providers")
+
+
+@nox.session(requires=["tests", "integration", "providers"])
 def report(session: nox.Session) -> None:
     """Coverage of all runs together, and how many tests there were."""
     session.install("coverage")

@@ -1,0 +1,36 @@
+"""Spans of this process, collected, and a mock of the providers to make them with."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import aimock
+import pytest
+
+from pandaprobe_otel.testing import Captured, capture
+
+WEATHER = {"userMessage": "weather"}
+CALL = {"name": "get_weather", "arguments": '{"city":"Paris"}', "id": "call_1"}
+ANSWER = "Hello, and a long enough answer for several chunks."
+FIXTURES: list[dict[str, Any]] = [
+    {"match": {**WEATHER, "hasToolResult": False}, "response": {"toolCalls": [CALL]}},
+    {"match": {**WEATHER, "hasToolResult": True}, "response": {"content": "It is sunny."}},
+    {"match": {"userMessage": "think"}, "response": {"content": "Four.", "reasoning": "Two and two."}},
+    {
+        "match": {"userMessage": "too many"},
+        "response": {"error": {"message": "slow down", "type": "rate_limit_error"}, "status": 429},
+    },
+    {"match": {"userMessage": "json"}, "response": {"content": '{"city": "Paris"}'}},
+    {"match": {}, "response": {"content": ANSWER, "usage": {"prompt_tokens": 12, "completion_tokens": 7}}},
+]
+
+
+@pytest.fixture(scope="session")
+def mock() -> Iterator[aimock.AIMock]:
+    with aimock.running(FIXTURES) as running:
+        yield running
+
+
+@pytest.fixture
+def spans() -> Iterator[Captured]:
+    with capture() as captured:
+        yield captured
