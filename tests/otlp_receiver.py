@@ -3,19 +3,31 @@
 import gzip
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+
+class Fault(Enum):
+    """What a receiver does in place of an answer. Those that begin one have taken the request."""
+
+    RESET = "the connection is reset"
+    SLOW = "the answer takes a second"
+    HALF_A_BODY = "the answer breaks off within its body"
+
+
 # Status, headers, body; or None for no answer at all.
-Answer = tuple[int, dict[str, str], bytes] | None
+Answer = tuple[int, dict[str, str], bytes] | Fault | None
 OK: Answer = (200, {}, b"")
+_SLOW_SECONDS = 1.0
 
 
 class Receiver:
@@ -31,6 +43,7 @@ class Receiver:
         self.paths: list[str] = []
         self.bodies: list[Any] = []
         self.connections: set[Any] = set()
+        self.times: list[float] = []
         self.released = threading.Event()
         self._sockets: list[socket.socket] = []
         remaining = list(answers)
@@ -45,6 +58,7 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.times.append(time.monotonic())
                 receiver.paths.append(self.path)
                 receiver.headers.append(dict(self.headers))
                 receiver.connections.add(self.client_address)
@@ -53,13 +67,24 @@ class Receiver:
                     receiver.released.wait(30)
                     self.close_connection = True
                     return
-                status, headers, content = answer
+                if answer is Fault.RESET:
+                    # Closing a socket that does not linger sends a reset.
+                    linger = struct.pack("ii", 1, 0)
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    self.connection.close()
+                    self.close_connection = True
+                    return
+                status, headers, content = OK if isinstance(answer, Fault) else answer
                 if self.headers["Content-Type"] == "application/json":
                     receiver.bodies.append(json.loads(body))
                 elif 200 <= status < 300:
                     receiver.requests.append(ExportTraceServiceRequest.FromString(gzip.decompress(body)))
+                if answer is Fault.SLOW:
+                    time.sleep(_SLOW_SECONDS)
+                missing = 100 if answer is Fault.HALF_A_BODY else 0
+                self.close_connection = bool(missing)
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                for name, value in {**headers, "Content-Length": str(len(content) + missing)}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)

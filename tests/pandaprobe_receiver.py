@@ -12,7 +12,7 @@ from pandaprobe_schemas import check
 
 from pandaprobe_otel.export.rest import RestWire
 from pandaprobe_otel.export.spool import Item
-from pandaprobe_otel.export.wire import Outcome, Request
+from pandaprobe_otel.export.wire import Outcome, Request, Settled
 from pandaprobe_otel.session.stamping import SessionSpanProcessor
 
 Json = dict[str, Any]
@@ -200,6 +200,7 @@ class Courier:
         self.now = 0.0
         self.acked: list[int] = []
         self.aside: list[int] = []
+        self.problems: list[str] = []
         self._held_until = 0.0
         self._seq = 0
 
@@ -229,14 +230,15 @@ class Courier:
         while self.now >= self._held_until:
             request = self.wire.next(self.now, final=final)
             if request is None:
-                self.acked += self.wire.settled().done
+                self._settle(self.wire.settled())
                 return
             request.attempts += 1
             self.receiver.now = self.now
             response = self.receiver.answer(request)
-            outcome = self.wire.judge(request, response)
+            outcome, problem = self.wire.judge(request, response)
+            self.problems += [problem] if problem else []
             if outcome is Outcome.DELIVERED:
-                self.acked += self.wire.delivered(request, response).done
+                self._settle(self.wire.delivered(request, response))
             elif outcome is Outcome.TOO_LARGE and self.wire.split(request):
                 pass
             elif outcome in (Outcome.AWAY, Outcome.DENIED):
@@ -244,4 +246,8 @@ class Courier:
             elif outcome is Outcome.FAILED and request.attempts < 6:
                 request.not_before = self.now + min(0.5 * 2**request.attempts, 30.0)
             else:
-                self.aside += self.wire.given_up(request).done
+                self._settle(self.wire.given_up(request, f"HTTP {response.status}"))
+
+    def _settle(self, settled: Settled) -> None:
+        self.acked += settled.done
+        self.aside += settled.aside

@@ -5,7 +5,7 @@ second body lacks. So a span is sent when its place is known: its parent has com
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -55,11 +55,19 @@ class Assembly:
 
     Args:
         partial_after: After so many seconds spans are sent as they are.
+        open_entry: Gives the entry of a turn while it is open in this process: what is sent without it gets
+            its name, start and place from it, for PandaProbe changes neither start nor place later.
         remembered: How many spans that are done with are remembered, to know where late ones belong.
     """
 
-    def __init__(self, partial_after: float, remembered: int = 10_000) -> None:
+    def __init__(
+        self,
+        partial_after: float,
+        open_entry: Callable[[str], SpanRecord | None] = lambda trace_id: None,
+        remembered: int = 10_000,
+    ) -> None:
         self._partial_after = partial_after
+        self._open_entry = open_entry
         self._waiting: dict[int, dict[int, Waiting]] = {}
         self._due: dict[int, float] = {}
         # By arrival, so that the turns of a session are sent in their order.
@@ -111,6 +119,10 @@ class Assembly:
             now = _NEVER
         records = self._known.around([each.record for each in waiting.values()])
         records |= {span_id: each.record for span_id, each in waiting.items()}
+        if self._is_due(waiting.values(), now):
+            turns = {turn_of(each.record) for each in waiting.values()}
+            entries = [self._open_entry(turn) for turn in turns if turn is not None]
+            records |= {entry.span_id: entry for entry in entries if entry and entry.span_id not in records}
         anchored = _anchored(records, waiting)
         portions: list[Portion] = []
         placed: set[int] = set()
@@ -178,7 +190,8 @@ class Assembly:
                     self._known.add(_outline(span, span_body), is_stored=True)
         body["spans"] = bodies
         is_whole = not group.awaits_entry and root.span_id in ready
-        if not group.awaits_entry:
+        is_known = not group.awaits_entry and (root.trace_id, root.span_id) in self._known
+        if is_whole or is_known:
             self._known.add(_outline(root, body=None, group=group), is_stored=root.span_id in inside)
         is_row_only = is_whole and root.span_id not in inside
         is_remote = any(each.record.parent_is_remote for each in ready.values())

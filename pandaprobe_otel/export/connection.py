@@ -49,7 +49,7 @@ class Connection:
             urllib3.exceptions.HTTPError: When there is no answer.
         """
         patience = max(0.001, give_up_at - monotonic())
-        return self._manager().request(
+        response = self._manager().request(
             method,
             self.endpoint + path,
             body=body,
@@ -57,7 +57,18 @@ class Connection:
             timeout=urllib3.Timeout(total=patience),
             retries=False,
             redirect=False,
+            preload_content=False,
         )
+        try:
+            response.read(cache_content=True)
+        except urllib3.exceptions.HTTPError:
+            # It is taken, whatever else the answer was to say; sent again it would be there twice.
+            if not 200 <= response.status < 300:
+                raise
+            return urllib3.HTTPResponse(headers=response.headers, status=response.status)
+        finally:
+            response.release_conn()
+        return response
 
     def close(self) -> None:
         """Closes the connection; the next request makes another."""

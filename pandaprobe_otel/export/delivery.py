@@ -74,7 +74,9 @@ class Delivery(Forked):
         self._last_put = 0
         self._known_dropped = 0
         self._drained_to = 0
-        self._denied = False
+        # Nothing more gets through before the last of those that wait stops waiting.
+        self._is_hopeless = False
+        self._waited_for_until = 0.0
         self._end_at = _NEVER
         self._arrived = False
         self._adopt_at = 0.0
@@ -107,9 +109,10 @@ class Delivery(Forked):
             target = self._last_put
             self._start()
             self._held_until = 0.0
-            self._denied = False
+            self._is_hopeless = False
+            self._waited_for_until = max(self._waited_for_until, monotonic() + timeout)
             self._wake.notify_all()
-            self._wake.wait_for(lambda: self._drained_to >= target or self._denied, timeout)
+            self._wake.wait_for(lambda: self._drained_to >= target or self._is_hopeless, timeout)
             return self._drained_to >= target
 
     def stop(self, timeout: float) -> bool:
@@ -146,10 +149,19 @@ class Delivery(Forked):
                 report("Delivery", error)
                 pause = _LONGEST_WAIT
             with self._wake:
-                if monotonic() >= self._end_at or (self._end_at < _NEVER and pause != 0):
+                now, ends = monotonic(), self._end_at < _NEVER
+                if now < self._end_at and (
+                    pause == 0 or (pause is None and self._drained_to < self._last_put)
+                ):
+                    continue
+                # At the end of the process, what is on disk need not wait for a receiver that is away.
+                is_over = ends and (pause is None or now >= self._end_at or self._spool.is_durable)
+                if is_over or (pause is not None and now + pause >= self._waited_for_until):
+                    self._is_hopeless = True
+                    self._wake.notify_all()
+                if is_over:
                     return
-                if pause != 0 and (pause is not None or self._drained_to >= self._last_put):
-                    self._wake.wait(pause)
+                self._wake.wait(min(pause, self._end_at - now) if pause is not None and ends else pause)
 
     def _round(self) -> float | None:
         """Sends one request; seconds to sleep then, None for until there is more."""
@@ -158,7 +170,7 @@ class Delivery(Forked):
             return self._held_until - now
         has_all = self._load(now)
         request = self._wire.next(now, final=final)
-        self._forget(self._wire.settled().done)
+        self._forget(self._wire.settled())
         if request is None:
             with self._wake:
                 if has_all and self._wire.idle:
@@ -196,7 +208,7 @@ class Delivery(Forked):
             kind = type(error).__name__
             self._hold(Outcome.AWAY, f"no answer ({kind}); is PANDAPROBE_ENDPOINT right and reachable?")
             return
-        outcome = self._wire.judge(request, response)
+        outcome, problem = self._wire.judge(request, response)
         if outcome is Outcome.DELIVERED:
             self._wait = _FIRST_WAIT
             self._settle(request, self._wire.delivered(request, response), "rejected")
@@ -208,39 +220,38 @@ class Delivery(Forked):
                 self._use_next_wire()
                 _logger.info("%s takes no %s; spans go by %s", endpoint, before, self._wire.name)
                 return
-            self._hold(outcome, f"HTTP {response.status}; {fix_for(response)}", retry_after(response))
+            problem = problem or f"HTTP {response.status}; {fix_for(response)}"
+            self._hold(outcome, problem, retry_after(response))
         elif outcome is Outcome.FAILED and request.attempts < _MOST_ATTEMPTS:
             pause = min(_FIRST_WAIT * 2**request.attempts, _LONGEST_WAIT)
             request.not_before = monotonic() + _jittered(pause)
         else:
             self._say(f"HTTP {response.status}; it is not tried again")
-            self._settle(request, self._wire.given_up(request), f"HTTP {response.status}", aside=True)
+            cause = f"HTTP {response.status}"
+            self._settle(request, self._wire.given_up(request, cause), cause)
 
-    def _settle(self, request: Request, settled: Settled, cause: str, *, aside: bool = False) -> None:
+    def _settle(self, request: Request, settled: Settled, cause: str) -> None:
         self._stats.add(sent=request.spans - settled.rejected)
         if settled.rejected:
             self._stats.lose(cause, settled.rejected)
             self._on_error(f"{settled.rejected} spans are lost: {cause}")
-        if aside:
-            for seq in settled.done:
-                self._spool.set_aside(seq, cause)
-        self._forget(settled.done)
+        self._forget(settled)
 
-    def _forget(self, seqs: list[int]) -> None:
-        if seqs:
-            self._loaded.difference_update(seqs)
-            self._spool.ack(seqs)
+    def _forget(self, settled: Settled) -> None:
+        for seq, reason in settled.aside.items():
+            self._spool.set_aside(seq, reason)
+        if settled.done:
+            self._spool.ack(settled.done)
+        self._loaded.difference_update(settled.done, settled.aside)
 
     def _hold(self, outcome: Outcome, problem: str, asked: float = 0.0) -> None:
         self._say(problem)
         with self._wake:
             if outcome is Outcome.DENIED:
                 pause = _DENIED_WAIT
-                self._denied = True
+                self._is_hopeless = True
             else:
                 pause, self._wait = _jittered(self._wait), min(self._wait * 2, _LONGEST_WAIT)
-                # At the end of the process, what is on disk need not wait for a receiver that is away.
-                self._denied = self._end_at < _NEVER and self._spool.is_durable
             self._held_until = monotonic() + max(pause, asked)
             self._wake.notify_all()
 

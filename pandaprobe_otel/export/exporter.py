@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from typing_extensions import Unpack
@@ -17,6 +18,8 @@ from ..settings import Settings, SettingsKeywords, resolve
 from .connection import Connection
 from .delivery import Delivery
 from .encoding import encode
+from .mapping.decoding import records_of
+from .mapping.record import SpanRecord
 from .otlp import OtlpWire, pack
 from .rest import RestWire
 from .spool import Spool, project_key
@@ -54,6 +57,7 @@ class PandaProbeSpanExporter(SpanExporter):
         self._resource = _resource(wanted)
         self.stats = Stats()
         self.on_error: list[Callable[[str], object]] = []
+        self.open_entry: Callable[[str], ReadableSpan | None] = lambda trace_id: None
         self._delivery = Delivery(
             Spool.open(
                 spool_directory(wanted),
@@ -61,7 +65,7 @@ class PandaProbeSpanExporter(SpanExporter):
                 wanted.spool_max_bytes,
             ),
             Connection(wanted.endpoint, headers_of(wanted)),
-            lambda: wires_for(wanted),
+            lambda: wires_for(wanted, self._open_entry),
             self.stats,
             wanted.timeout,
             self._tell,
@@ -70,14 +74,20 @@ class PandaProbeSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Takes a batch; it is sent from the spool."""
         try:
-            request = encode(spans, lost_attributes=self._lost_attributes, resource=self._resource)
-            self._delivery.put("spans", pack(request), len(spans))
+            self._delivery.put("spans", pack(self._encoded(spans)), len(spans))
         except Exception as error:
             report("PandaProbeSpanExporter.export", error)
             self.stats.lose(NOT_ENCODED, len(spans))
             return SpanExportResult.FAILURE
         self.stats.add(spooled=len(spans))
         return SpanExportResult.SUCCESS
+
+    def _encoded(self, spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+        return encode(spans, lost_attributes=self._lost_attributes, resource=self._resource)
+
+    def _open_entry(self, trace_id: str) -> SpanRecord | None:
+        span = self.open_entry(trace_id)
+        return None if span is None else next(records_of(self._encoded([span])), None)
 
     def put_score(self, body: bytes) -> None:
         """Takes a score, the JSON body of PandaProbe's request."""
@@ -107,10 +117,14 @@ class PandaProbeSpanExporter(SpanExporter):
         return self._delivery.flush(timeout_millis / 1000)
 
 
-def wires_for(settings: Settings) -> list[Wire]:
+def wires_for(
+    settings: Settings, open_entry: Callable[[str], SpanRecord | None] = lambda trace_id: None
+) -> list[Wire]:
     """The wires that may be used, the one that is tried first first."""
     otlp = OtlpWire(settings.max_request_bytes)
-    rest = RestWire(partial_after=settings.partial_after, pace=settings.traces_per_minute)
+    rest = RestWire(
+        partial_after=settings.partial_after, pace=settings.traces_per_minute, open_entry=open_entry
+    )
     wires: dict[str, list[Wire]] = {"auto": [otlp, rest], "otlp": [otlp], "rest": [rest]}
     return wires[settings.protocol]
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ..guard import warn_once
 from .spool import Item
-from .wire import JSON_HEADERS, SCORES, Outcome, Request, Settled, outcome_of
+from .wire import JSON_HEADERS, SCORES, Ledger, Outcome, Request, Settled, Verdict, outcome_of
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
@@ -48,8 +48,7 @@ class OtlpWire:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._requests: deque[Request] = deque()
-        # How many requests an item is still in, since a large one is split.
-        self._parts: dict[int, int] = {}
+        self._items = Ledger()
 
     @property
     def loaded(self) -> int:
@@ -61,7 +60,7 @@ class OtlpWire:
 
     def load(self, items: Sequence[Item]) -> None:
         for item in items:
-            self._parts[item.seq] = 1
+            self._items.add(item.seq, 1)
             self._requests.append(
                 Request(SCORES, item.body, JSON_HEADERS, 0, item.seq)
                 if item.kind == "score"
@@ -78,13 +77,17 @@ class OtlpWire:
         return min((request.not_before for request in self._requests), default=None)
 
     def delivered(self, request: Request, response: urllib3.BaseHTTPResponse) -> Settled:
-        return Settled(self._leave(request), min(request.spans, _rejected(response)))
+        self._requests.remove(request)
+        self._items.close([request.of])
+        return self._items.take(rejected=min(request.spans, _rejected(response)))
 
-    def given_up(self, request: Request) -> Settled:
-        return Settled(self._leave(request), request.spans)
+    def given_up(self, request: Request, cause: str) -> Settled:
+        self._requests.remove(request)
+        self._items.close([request.of], cause)
+        return self._items.take(rejected=request.spans)
 
     def settled(self) -> Settled:
-        return Settled()
+        return self._items.take()
 
     def split(self, request: Request) -> bool:
         if request.path == SCORES:
@@ -98,29 +101,22 @@ class OtlpWire:
             parts = [whole]
         else:
             return False
-        self._parts[request.of] += len(parts) - 1
+        self._items.add(request.of, len(parts))
+        self._items.close([request.of])
         self._requests.remove(request)
         self._requests.extendleft(
             self._request(pack(part), len(_spans(part)), request.of) for part in reversed(parts)
         )
         return True
 
-    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Outcome:
+    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Verdict:
         if request.path == SCORES and response.status in (404, 500):
             # PandaProbe keeps a trace some time after it has taken it.
-            return Outcome.FAILED
-        return outcome_of(response.status)
+            return Verdict(Outcome.FAILED)
+        return Verdict(outcome_of(response.status))
 
     def _request(self, body: bytes, spans: int, seq: int) -> Request:
         return Request(PATH, body, _HEADERS, spans, seq)
-
-    def _leave(self, request: Request) -> list[int]:
-        self._requests.remove(request)
-        self._parts[request.of] -= 1
-        if self._parts[request.of]:
-            return []
-        del self._parts[request.of]
-        return [request.of]
 
 
 def _spans(request: ExportTraceServiceRequest) -> list[Span]:

@@ -2,7 +2,7 @@
 
 import atexit
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from time import monotonic, time_ns
 from typing import Any
@@ -47,6 +47,10 @@ class Pipeline:
         """Counts from nothing: what the parent of a fork has made is the parent's to send."""
         self.stats.reset()
         self._begin()
+
+    def ask_for_entries(self, open_entry: Callable[[str], ReadableSpan | None]) -> None:
+        """Names what knows the entries of turns while they are open."""
+        self._exporter.open_entry = open_entry
 
     def take(self, span: ReadableSpan) -> None:
         """Queues an ended span."""
@@ -104,6 +108,8 @@ class ExportProcessor(SpanProcessor, Forked):
 
     def use(self, pipeline: Pipeline | None) -> None:
         """Sends spans that end from now on through `pipeline`; what the one before holds is still sent."""
+        if pipeline is not None:
+            pipeline.ask_for_entries(self._open_entry)
         former, self._pipeline = self._pipeline, pipeline
         if former is not None:
             self._retired.append(former)
@@ -155,6 +161,10 @@ class ExportProcessor(SpanProcessor, Forked):
         """`end`, as OpenTelemetry calls it."""
         self.end()
 
+    def _open_entry(self, trace_id: str) -> ReadableSpan | None:
+        spans = list(self._open.values())
+        return next((span for span in spans if _is_entry(span) and _turn_of(span) == trace_id), None)
+
     @never_raises
     def _take_open(self, pipeline: Pipeline) -> None:
         now = time_ns()
@@ -169,6 +179,10 @@ def _is_entry(span: ReadableSpan) -> bool:
         return False
     trace_id = pandaprobe_trace_id(context.trace_id, context.span_id, is_root=span.parent is None)
     return attributes.get(PANDAPROBE_TRACE_ID) == trace_id
+
+
+def _turn_of(span: ReadableSpan) -> object:
+    return (span.attributes or {}).get(PANDAPROBE_TRACE_ID)
 
 
 def _as_ended(span: Span, now: int) -> ReadableSpan:

@@ -2,28 +2,29 @@
 
 import gzip
 import json
-import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import urllib3
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ..guard import report, warn_once
+from ..guard import report
 from .assembly import Assembly
 from .mapping.decoding import records_of
 from .mapping.record import SpanRecord
 from .rows import TRACES, Call, Rows
 from .spool import Item
-from .wire import JSON_HEADERS, SCORES, Outcome, Request, Settled, outcome_of, retry_after
-
-_logger = logging.getLogger("pandaprobe_otel.export")
+from .wire import JSON_HEADERS, SCORES, Ledger, Outcome, Request, Settled, Verdict, outcome_of, retry_after
 
 # Seconds. PandaProbe counts requests in windows of a minute, and does not say when one began.
 _WINDOW, _LIMITED_WAIT = 60.0, 15.0
 # A plan's quota is for a month, until somebody changes the plan.
 _QUOTA_WAIT = 600.0
+_QUOTA = (
+    "the quota of PandaProbe's plan is used up; upgrade the plan or wait for its next period. Spans are kept"
+    " until then"
+)
 # A trace is there some time after it was taken. With waits of 1, 2, 4, 8 and then 16 seconds these are ten
 # minutes.
 _MOST_MISSES, _LONGEST_WAIT_AT = 40, 5
@@ -37,21 +38,26 @@ class RestWire:
     Args:
         partial_after: After so many seconds a turn that has not ended is sent as far as it is known.
         pace: How many traces are posted in a minute at most.
+        open_entry: Gives the entry of a turn while it is open in this process.
     """
 
     name = "REST"
 
-    def __init__(self, *, partial_after: float = 60.0, pace: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        partial_after: float = 60.0,
+        pace: int = 100,
+        open_entry: Callable[[str], SpanRecord | None] = lambda trace_id: None,
+    ) -> None:
         self._pace = pace
-        self._assembly = Assembly(partial_after)
+        self._assembly = Assembly(partial_after, open_entry)
         self._rows = Rows(partial_after)
         self._arrived: list[tuple[SpanRecord, int]] = []
         # The requests of one trace go one after the other.
         self._lanes: dict[str, deque[Request]] = {}
         self._queued = 0
-        # How many spans of an item are not settled.
-        self._open: dict[int, int] = {}
-        self._done: list[int] = []
+        self._items = Ledger()
         self._posted: deque[float] = deque()
         self._closed_until: dict[str, float] = {}
         self._now = 0.0
@@ -66,7 +72,7 @@ class RestWire:
 
     def load(self, items: Sequence[Item]) -> None:
         for item in items:
-            if item.seq in self._open:
+            if item.seq in self._items:
                 continue
             try:
                 if item.kind == "score":
@@ -76,7 +82,7 @@ class RestWire:
             except Exception as error:
                 # It would be no better the next time.
                 report("reading the spool", error)
-                self._done.append(item.seq)
+                self._items.add(item.seq, 0)
 
     def next(self, now: float, *, final: bool) -> Request | None:
         self._now = now
@@ -88,7 +94,7 @@ class RestWire:
                 request = _request(call)
                 self._queued += request.spans
                 self._lanes.setdefault(call.trace_id, deque()).append(request)
-        self._settle(self._assembly.take_done())
+        self._items.close(self._assembly.take_done())
         while self._posted and self._posted[0] + _WINDOW <= now:
             self._posted.popleft()
         ready = (lane[0] for lane in self._lanes.values() if self._opens_at(lane[0]) <= now)
@@ -103,20 +109,15 @@ class RestWire:
     def delivered(self, request: Request, response: urllib3.BaseHTTPResponse) -> Settled:
         if _posts_trace(request):
             self._posted.append(self._now)
-        self._settle(self._leave(request))
-        return self.settled()
+        self._items.close(self._leave(request))
+        return self._items.take()
 
-    def given_up(self, request: Request) -> Settled:
-        # An item is set aside whole, though other spans of it may still be on their way.
-        seqs = dict.fromkeys(self._leave(request))
-        for seq in seqs:
-            self._open.pop(seq, None)
-        return Settled(list(seqs), request.spans)
+    def given_up(self, request: Request, cause: str) -> Settled:
+        self._items.close(self._leave(request), cause)
+        return self._items.take(rejected=request.spans)
 
     def settled(self) -> Settled:
-        """The items that were done with since this was asked, those without anything to send among them."""
-        done, self._done = self._done, []
-        return Settled(done)
+        return self._items.take()
 
     def split(self, request: Request) -> bool:
         call = _call_of(request)
@@ -139,28 +140,22 @@ class RestWire:
         lane[0] = _request(call)
         return True
 
-    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Outcome:
+    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Verdict:
         status = response.status
         if status == 429:
             return self._limited(request, response)
         call = _call_of(request)
         if call.needs_row and (status == 404 or (status == 500 and request.path == SCORES)):
-            return self._missed(request, call)
-        return outcome_of(status)
+            return Verdict(self._missed(request, call))
+        return Verdict(outcome_of(status))
 
-    def _limited(self, request: Request, response: urllib3.BaseHTTPResponse) -> Outcome:
+    def _limited(self, request: Request, response: urllib3.BaseHTTPResponse) -> Verdict:
         request.attempts = 0
         if _posts_trace(request) and _says_quota(response):
-            warn_once(
-                _logger,
-                "quota",
-                "PandaProbe takes no more traces: the quota of the plan is used up; upgrade the plan or wait"
-                " for its next period. Spans are kept until then",
-            )
             self._closed_until[request.path] = self._now + _QUOTA_WAIT
-            return Outcome.DENIED
+            return Verdict(Outcome.DENIED, _QUOTA)
         self._closed_until[request.path] = self._now + (retry_after(response) or _LIMITED_WAIT)
-        return Outcome.FAILED
+        return Verdict(Outcome.FAILED)
 
     def _missed(self, request: Request, call: Call) -> Outcome:
         call.misses += 1
@@ -189,15 +184,12 @@ class RestWire:
     def _load_spans(self, item: Item) -> None:
         request = ExportTraceServiceRequest.FromString(gzip.decompress(item.body))
         records = [record for record in records_of(request) if record is not None]
-        if records:
-            self._open[item.seq] = len(records)
-            self._arrived += [(record, item.seq) for record in records]
-        else:
-            self._done.append(item.seq)
+        self._items.add(item.seq, len(records))
+        self._arrived += [(record, item.seq) for record in records]
 
     def _load_score(self, item: Item) -> None:
         call = Call("POST", SCORES, None, json.loads(item.body)["trace_id"], {"": [item.seq]})
-        self._open[item.seq] = 1
+        self._items.add(item.seq, 1)
         self._lanes[_lane_of(call)] = deque([Request(SCORES, item.body, JSON_HEADERS, 0, call)])
 
     def _leave(self, request: Request) -> list[int]:
@@ -208,14 +200,6 @@ class RestWire:
             del self._lanes[name]
         self._queued -= request.spans
         return [seq for items in call.items.values() for seq in items]
-
-    def _settle(self, seqs: Sequence[int]) -> None:
-        for seq in seqs:
-            if seq in self._open:
-                self._open[seq] -= 1
-                if not self._open[seq]:
-                    del self._open[seq]
-                    self._done.append(seq)
 
 
 def _request(call: Call) -> Request:

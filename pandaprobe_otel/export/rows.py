@@ -143,9 +143,10 @@ def _update(row: _Row, portion: Portion) -> dict[str, Any]:
         fields.add("session_id")
     if not row.has_user:
         fields.add("user_id")
-    if ranks.input > row.ranks.input:
+    # An entry that was open when it was sent may say something else at its end.
+    if ranks.input > row.ranks.input or (portion.is_whole and ranks.input == row.ranks.input):
         fields.add("input")
-    if ranks.output > row.ranks.output:
+    if ranks.output > row.ranks.output or (portion.is_whole and ranks.output == row.ranks.output):
         fields.add("output")
     row.ranks = Ranks(max(ranks.input, row.ranks.input), max(ranks.output, row.ranks.output))
     update = {name: body[name] for name in body if name in fields and body[name] not in (None, [], {})}

@@ -1,11 +1,11 @@
 """What a wire is: how spooled items become requests, and what an answer means."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from time import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import urllib3
 
@@ -29,6 +29,13 @@ class Outcome(Enum):
     AWAY = auto()
     # Nothing gets through until somebody changes a setting.
     DENIED = auto()
+
+
+class Verdict(NamedTuple):
+    """What an answer means, and what to tell the user where its status alone does not say it."""
+
+    outcome: Outcome
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -57,11 +64,53 @@ class Settled:
 
     Args:
         done: The items of which nothing is left to send.
+        aside: Those of them with a part that was refused, and why.
         rejected: How many spans the receiver did not take.
     """
 
     done: list[int] = field(default_factory=list[int])
+    aside: dict[int, str] = field(default_factory=dict[int, str])
     rejected: int = 0
+
+
+class Ledger:
+    """How many parts of each item are on their way, and which items had one refused."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, int] = {}
+        self._refused: dict[int, str] = {}
+        self._settled = Settled()
+
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._open
+
+    def add(self, seq: int, parts: int) -> None:
+        """Opens so many parts of an item; one without any is done."""
+        if parts:
+            self._open[seq] = self._open.get(seq, 0) + parts
+        else:
+            self._settled.done.append(seq)
+
+    def close(self, seqs: Iterable[int], refused: str = "") -> None:
+        """Closes a part of each item; `refused` says why it will never be taken."""
+        for seq in seqs:
+            if seq not in self._open:
+                continue
+            if refused:
+                self._refused[seq] = refused
+            self._open[seq] -= 1
+            if not self._open[seq]:
+                del self._open[seq]
+                if seq in self._refused:
+                    self._settled.aside[seq] = self._refused.pop(seq)
+                else:
+                    self._settled.done.append(seq)
+
+    def take(self, *, rejected: int = 0) -> Settled:
+        """The items that were settled since this was asked."""
+        settled, self._settled = self._settled, Settled()
+        settled.rejected = rejected
+        return settled
 
 
 class Wire(Protocol):
@@ -107,11 +156,11 @@ class Wire(Protocol):
         """Puts smaller requests in the place of one; False when it cannot be made smaller."""
         ...
 
-    def given_up(self, request: Request) -> Settled:
-        """The request will never be taken; the items that were only in it are done with."""
+    def given_up(self, request: Request, cause: str) -> Settled:
+        """The request will never be taken; its items are set aside when their other parts are settled."""
         ...
 
-    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Outcome:
+    def judge(self, request: Request, response: urllib3.BaseHTTPResponse) -> Verdict:
         """What an answer means here, where that is special."""
         ...
 

@@ -392,7 +392,7 @@ def shuffled(spans, seed):
 
 def comparable(courier, but=""):
     assert sorted(courier.acked) == list(range(1, courier._seq + 1))
-    assert (courier.wire.loaded, courier.wire._open, courier.wire._assembly._waiting) == (0, {}, {})
+    assert (courier.wire.loaded, courier.wire._items._open, courier.wire._assembly._waiting) == (0, {}, {})
     traces = courier.receiver.stored()
     for trace in traces.values():
         trace.pop(but, None)

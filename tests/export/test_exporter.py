@@ -1,7 +1,6 @@
 """The exporter: what is on the wire, and what is said when it is refused."""
 
 import os
-import random
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,15 +185,6 @@ def test_too_large_a_batch_is_split_down_to_one_span_whose_longest_value_is_shor
         assert send(exporting(endpoint=receiver.url), ended("a", text="x" * 5000), ended("b"))
     assert sorted(span.name for span in receiver.spans) == ["a", "b"]
     assert attributes_of(receiver.span("a"))["text"].startswith("x" * 1024 + "… [")
-
-
-def test_span_of_seventy_megabytes_is_shortened_before_it_is_sent(ended: Any, exporting: Any) -> None:
-    text = random.Random(1).randbytes(35_000_000).hex()
-    with Receiver() as receiver:
-        assert send(exporting(endpoint=receiver.url), ended("a", text=text), ended("b"))
-    assert sorted(span.name for span in receiver.spans) == ["a", "b"]
-    assert len(attributes_of(receiver.span("a"))["text"]) < 2000
-    assert max(int(headers["Content-Length"]) for headers in receiver.headers) < 4 * 1024 * 1024
 
 
 def test_unreachable_endpoint_is_said_once(

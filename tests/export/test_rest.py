@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -160,16 +159,14 @@ def test_limit_that_others_have_used_up_is_waited_for(client):
     assert len(courier.receiver.paths(429)) <= 6
 
 
-def test_quota_stops_new_traces_and_says_what_to_do(client, caplog):
+def test_quota_stops_new_traces_and_says_what_to_do(client):
     courier = Courier(Receiver(quota=1))
     for _ in range(3):
         turn()
-    with caplog.at_level(logging.WARNING):
-        courier.bring(client.take())
-        courier.wait(1300)
-    assert len(courier.receiver.paths(429)) == 3
-    (record,) = caplog.records
-    assert "upgrade the plan" in record.getMessage()
+    courier.bring(client.take())
+    courier.wait(1300)
+    assert len(courier.receiver.paths(429)) == len(courier.problems) == 3
+    assert "upgrade the plan" in courier.problems[0]
     assert (courier.acked, courier.aside) == ([], [])
     courier.receiver.quota = 5
     courier.wait(700)
@@ -250,7 +247,7 @@ def test_refused_trace_sets_its_item_aside(client, monkeypatch):
     courier.bring(spans, [])
     assert [trace["name"] for trace in courier.receiver.stored().values()] == ["good"]
     assert (courier.aside, courier.acked) == ([1], [2])
-    assert courier.wire._open == {}
+    assert courier.wire._items._open == {}
 
 
 def test_limits_of_other_paths_are_waited_for(client, monkeypatch):
@@ -291,3 +288,19 @@ def test_idle_without_a_request_though_a_turn_is_open(client):
     assert not courier.wire.idle
     courier.wait(61)
     assert courier.wire.idle
+
+
+def test_refused_item_is_set_aside_when_its_other_traces_have_arrived(client, monkeypatch):
+    courier = Courier(pace=1)
+    for name in ("good", "bad", "late"):
+        turn(name)
+    route = courier.receiver._route
+    monkeypatch.setattr(
+        courier.receiver, "_route", lambda asked: (422, {}) if b'"bad"' in asked.body else route(asked)
+    )
+    courier.bring(client.take())
+    courier.wait(30)
+    assert (courier.acked, courier.aside) == ([], []), "the process may end before the last one is sent"
+    courier.wait(40)
+    assert sorted(trace["name"] for trace in courier.receiver.stored().values()) == ["good", "late"]
+    assert (courier.acked, courier.aside) == ([], [1])

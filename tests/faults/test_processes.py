@@ -1,92 +1,14 @@
-"""What goes wrong between a span and PandaProbe, in real processes: nothing is lost, or stored twice."""
+"""Outages, and the ends of processes: nothing is lost, or stored twice."""
 
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import in_process
 import pytest
-from otlp_receiver import Answer, Receiver
-
-MAKE = """
-import os, sys, time
-import pandaprobe_otel as pandaprobe
-from opentelemetry import trace
-
-def make(count, prefix=""):
-    tracer = trace.get_tracer("theirs")
-    with pandaprobe.session("s"):
-        for number in range(count):
-            tracer.start_span(f"{prefix}{number}").end()
-
-pandaprobe.init()
-"""
-
-
-class Program:
-    """A process that makes spans."""
-
-    def __init__(self, code: str, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", MAKE + textwrap.dedent(code)],
-            env={**in_process.clean_environment(), **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> "Program":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def wait_for_line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def kill(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def end(self, seconds: float = 60) -> int:
-        _, errors = self._process.communicate(timeout=seconds)
-        assert "Traceback" not in errors, errors
-        return self._process.returncode
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Program]:
-    """Runs a program with a spool of this test's own."""
-
-    def run(url: str, code: str, **environment: str) -> Program:
-        settings = {"PANDAPROBE_ENDPOINT": url, "PANDAPROBE_SPOOL_DIR": str(tmp_path / "spool")}
-        return Program(code, **{**settings, **environment})
-
-    return run
-
-
-def stored(*receivers: Receiver) -> Counter[str]:
-    return Counter(span.name for receiver in receivers for span in receiver.spans)
-
-
-def all_once(count: int, prefix: str = "") -> Counter[str]:
-    return Counter(f"{prefix}{number}" for number in range(count))
-
-
-def port_of(receiver: Receiver) -> int:
-    return int(receiver.url.rsplit(":", 1)[1])
-
-
-def spool_is_empty(tmp_path: Path) -> bool:
-    return not [path for path in (tmp_path / "spool").rglob("*") if path.suffix == ".db"]
+from otlp_receiver import Answer, Receiver, attributes_of
+from programs import all_once, port_of, spool_is_empty, stored
 
 
 def test_outage_of_twenty_seconds_loses_nothing_of_twenty_thousand_spans(run: Any, tmp_path: Path) -> None:
@@ -253,8 +175,6 @@ def test_spans_that_are_open_at_exit_are_sent_and_marked(run: Any) -> None:
     """
     with Receiver() as receiver, run(receiver.url, code) as program:
         assert program.end() == 0
-        from otlp_receiver import attributes_of
-
         assert attributes_of(receiver.span("open"))["pandaprobe.span.open"] is True
         assert "pandaprobe.span.open" not in attributes_of(receiver.span("0"))
 
@@ -265,15 +185,3 @@ def test_memory_only_still_outlives_a_short_outage(run: Any) -> None:
         with run(receiver.url, code, PANDAPROBE_SPOOL_DIR="off") as program:
             assert program.end() == 0
         assert stored(receiver) == all_once(100)
-
-
-def test_folder_that_cannot_be_written_is_warned_of_once(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with Receiver() as receiver:
-        ended = in_process.run(
-            MAKE + "make(300); sys.exit(not pandaprobe.flush(10))",
-            PANDAPROBE_ENDPOINT=receiver.url,
-            PANDAPROBE_SPOOL_DIR=str(tmp_path / "file" / "spool"),
-        )
-        assert stored(receiver) == all_once(300)
-    assert ended.errors.count("spool") >= 1
