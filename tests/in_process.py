@@ -4,20 +4,27 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+# Runs a program with the instrumentations of its environment; for `under`.
+INSTRUMENT = (str(Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"),)
 
-def run(program: str, *, seconds: float = 60, **environment: str) -> "Ended":
+
+def run(program: str, *, under: Sequence[str] = (), seconds: float = 60, **environment: str) -> "Ended":
     """Runs Python code; what it passes to `tell` comes back as `told`.
 
     Args:
         program: The code.
+        under: A program that runs Python, and its arguments.
         seconds: The longest time that it may take.
         environment: Variables besides those of the test, without PANDAPROBE_* and OTEL_*.
     """
     process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _PREAMBLE + textwrap.dedent(program)],
+        [*under, sys.executable, "-W", "error", "-c", _PREAMBLE + textwrap.dedent(program)],
         env={**clean_environment(), **environment},
         capture_output=True,
         text=True,

@@ -11,6 +11,22 @@ from .options import BY_KEYWORD, Option, Settings, options, same
 
 _logger = logging.getLogger("pandaprobe_otel.settings")
 
+# What a configuration file of OpenTelemetry says of us.
+_from_file: dict[str, object] = {}
+
+
+def configure(block: Mapping[str, object]) -> None:
+    """Takes options from a configuration file; they win over the environment, and keywords over them.
+
+    An option that does not exist is warned of, and passed over.
+    """
+    for name, value in block.items():
+        if name in BY_KEYWORD:
+            _from_file[name] = value
+        else:
+            message = _unknown("distribution.pandaprobe", name)
+            warn_once(_logger, message, "OTEL_CONFIG_FILE: %s", message)
+
 
 def resolve(
     keywords: Mapping[str, object] | None = None,
@@ -18,7 +34,7 @@ def resolve(
     *,
     strict: bool = True,
 ) -> Settings:
-    """Reads the options: keyword, else `PANDAPROBE_*`, else the matching `OTEL_*`, else the default.
+    """Reads the options: keyword, else configuration file, else `PANDAPROBE_*`, else the matching `OTEL_*`.
 
     Args:
         keywords: What was given to `init`; None counts as not given.
@@ -33,10 +49,7 @@ def resolve(
     environ = os.environ if environ is None else environ
     for name in keywords:
         if name not in BY_KEYWORD:
-            close = difflib.get_close_matches(name, BY_KEYWORD, 1)
-            raise TypeError(
-                f"init() has no setting {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-            )
+            raise TypeError(_unknown("init()", name))
     values = {
         option.keyword: _value(option, keywords.get(option.keyword), environ, strict) for option in options()
     }
@@ -80,7 +93,9 @@ def _value(option: Option, keyword: object, environ: Mapping[str, str], strict: 
 
 def _find(option: Option, keyword: object, environ: Mapping[str, str]) -> Found:
     source, value, convert = f"init({option.keyword}=…)", keyword, same
-    if keyword is None:
+    if keyword is None and _from_file.get(option.keyword) is not None:
+        source, value = f"distribution.pandaprobe.{option.keyword}", _from_file[option.keyword]
+    elif keyword is None:
         # An empty variable counts as not set, as the OpenTelemetry specification has it.
         if environ.get(option.env, "").strip():
             source, value = option.env, environ[option.env]
@@ -98,6 +113,11 @@ def _find(option: Option, keyword: object, environ: Mapping[str, str]) -> Found:
 
 def _not_accepted(source: str, value: object, accepts: str) -> str:
     return f"{source}: {value!r} is not accepted; it takes {accepts}"
+
+
+def _unknown(where: str, name: str) -> str:
+    close = difflib.get_close_matches(name, BY_KEYWORD, 1)
+    return f"{where} has no setting {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
 
 
 def _refuse(message: str, strict: bool) -> None:

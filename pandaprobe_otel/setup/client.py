@@ -135,6 +135,8 @@ def init(**settings: Unpack[SettingsKeywords]) -> Client:
     if wanted.enabled and wanted.missing:
         names = " and ".join(f"{option.keyword} ({option.env})" for option in wanted.missing)
         raise ValueError(f"init() needs {names}; without them it sends only to an endpoint on loopback")
+    global _by_init
+    _by_init = True
     return _start(wanted)
 
 
@@ -208,11 +210,15 @@ def shutdown(timeout: float = 5.0) -> bool:
 # The environment that was not enough to start from, so that it is not read again for every span.
 _unusable: tuple[str | None, ...] | None = None
 _stopped = False
+_by_init = False
 
 
 def start_from_environment() -> None:
-    """Starts the client from the environment, where that says enough; never raises."""
-    global _unusable
+    """Starts the client from the environment, where that says enough and `init` has not; never raises."""
+    global _by_init, _unusable
+    if _by_init and _current() is not None:
+        return
+    _by_init = False
     found = tuple(
         os.environ.get(f"PANDAPROBE_{name}") for name in ("API_KEY", "PROJECT_NAME", "ENDPOINT", "ENABLED")
     )
@@ -243,7 +249,7 @@ def _start(wanted: Settings) -> Client:
             former, client = client, Client(wanted)
             runtime.activate(client)
             _stopped = False
-            if former is not None and former.tracer_provider is not client.tracer_provider:
+            if former is not None and former._processor is not client._processor:  # pyright: ignore[reportPrivateUsage]
                 former.shutdown()
         return client
 

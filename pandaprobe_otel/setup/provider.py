@@ -1,6 +1,7 @@
 """Joins the TracerProvider that is there, or builds one."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,51 +19,70 @@ from ..attributes import (
     TELEMETRY_DISTRO_VERSION,
 )
 from ..export.processor import ExportProcessor
-from ..guard import warn_once
+from ..guard import never_raises, warn_once
 from ..session.stamping import SessionLogRecordProcessor, SessionSpanProcessor
 from ..settings import Settings
+from .yielding import YieldingTracerProvider, when_provider_is_set
 
 _logger = logging.getLogger("pandaprobe_otel.setup")
 
 
 # What was added to a provider, so that nothing is added twice.
 _joined: "WeakKeyDictionary[object, ExportProcessor]" = WeakKeyDictionary()
+_built: YieldingTracerProvider | None = None
 _private: TracerProvider | None = None
 
 
 def join_or_build(settings: Settings) -> tuple[trace.TracerProvider, ExportProcessor]:
     """The provider that our own spans are made with, and our exporting processor on it.
 
-    No provider yet: one is built and made global. An SDK provider: our processors are added to it, and
-    nothing else of it is touched. One that takes no processors: our own spans get a provider of their own.
+    No provider yet: one is built, which gives way when the user sets another. An SDK provider: our processors
+    are added to it, and nothing else of it is touched. One that takes no processors: our own spans get a
+    provider of their own.
     """
-    global _private
+    global _built, _private
     provider: Any = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
-        trace.set_tracer_provider(TracerProvider(resource=_resource(settings)))
+        _built = YieldingTracerProvider(resource=_resource(settings))
+        _built.take_place()
+        when_provider_is_set(_give_way)
         # Another thread may have been first.
         provider = trace.get_tracer_provider()
-    elif not hasattr(provider, "add_span_processor"):
+    elif not _takes_processors(provider):
         if _private is None:
             _private = TracerProvider(resource=_resource(settings))
-        warn_once(
-            _logger,
-            "foreign provider",
-            "the global TracerProvider (%s) takes no span processors: only spans of this package reach"
-            " PandaProbe; set an OpenTelemetry SDK TracerProvider before init() to have all of them",
-            type(provider).__qualname__,
-        )
         provider = _private
-    return provider, _join(provider)
+    return provider, _join(provider, ExportProcessor)
 
 
-def _join(provider: Any) -> ExportProcessor:
+def _join(provider: Any, processor_for: Callable[[], ExportProcessor]) -> ExportProcessor:
     processor = _joined.get(provider)
     if processor is None:
-        _joined[provider] = processor = ExportProcessor()
+        _joined[provider] = processor = processor_for()
         provider.add_span_processor(SessionSpanProcessor())
         provider.add_span_processor(processor)
     return processor
+
+
+@never_raises
+def _give_way(provider: trace.TracerProvider) -> None:
+    if _built is not None and provider is not _built and _takes_processors(provider):
+        # The same processor: what is queued, open and yet to come goes one way.
+        _join(provider, lambda: _joined[_built])
+        _built.successor = provider
+
+
+def _takes_processors(provider: object) -> bool:
+    if hasattr(provider, "add_span_processor"):
+        return True
+    warn_once(
+        _logger,
+        "foreign provider",
+        "the global TracerProvider (%s) takes no span processors: only spans of this package reach"
+        " PandaProbe; set an OpenTelemetry SDK TracerProvider before init() to have all of them",
+        type(provider).__qualname__,
+    )
+    return False
 
 
 def stamp_logs() -> None:
@@ -76,13 +96,14 @@ def stamp_logs() -> None:
 _stamped: "WeakKeyDictionary[object, bool]" = WeakKeyDictionary()
 
 
+# Which distribution has set the provider up.
+OWN_RESOURCE = {TELEMETRY_DISTRO_NAME: "pandaprobe-otel", TELEMETRY_DISTRO_VERSION: __version__}
+
+
 def _resource(settings: Settings) -> Resource:
     # `Resource.create` reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
     resource = Resource.create()
-    own: dict[str, AttributeValue] = {
-        TELEMETRY_DISTRO_NAME: "pandaprobe-otel",
-        TELEMETRY_DISTRO_VERSION: __version__,
-    }
+    own: dict[str, AttributeValue] = {**OWN_RESOURCE}
     if settings.environment:
         own[DEPLOYMENT_ENVIRONMENT_NAME] = settings.environment
     if settings.release and SERVICE_VERSION not in resource.attributes:

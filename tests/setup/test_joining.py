@@ -20,12 +20,13 @@ def test_without_a_provider_one_is_built() -> None:
                 early.start_span("early").end()
                 trace.get_tracer("theirs").start_span("theirs").end()
                 with pandaprobe.start_trace("ours"): pass
-            tell(flushed=pandaprobe.flush(), provider=type(trace.get_tracer_provider()).__name__)
+            from opentelemetry.sdk.trace import TracerProvider
+            tell(flushed=pandaprobe.flush(), is_sdk=isinstance(trace.get_tracer_provider(), TracerProvider))
             """,
             OTEL_SERVICE_NAME="shop",
             OTEL_RESOURCE_ATTRIBUTES="team=a",
         )
-    assert ended.told == {"flushed": True, "provider": "TracerProvider"}
+    assert ended.told == {"flushed": True, "is_sdk": True}
     assert {span.name: attributes_of(span)["session.id"] for span in receiver.spans} == {
         "early": "s",
         "theirs": "s",
