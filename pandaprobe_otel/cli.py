@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from textwrap import fill
 
@@ -58,6 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-remote", action="store_true", help="let other machines in; there is no authentication"
     )
     local.set_defaults(run=_local)
+
+    bootstrap = commands.add_parser(
+        "bootstrap", help="list the instrumentations that fit the installed LLM libraries"
+    )
+    bootstrap.add_argument(
+        "--install", action="store_true", help="install the official ones that are missing"
+    )
+    bootstrap.set_defaults(run=_bootstrap)
     return parser
 
 
@@ -106,6 +115,25 @@ def _local(arguments: argparse.Namespace) -> int:
             f"cannot listen on {arguments.host}:{arguments.port} with {arguments.directory}: {error}"
         )
     return 0
+
+
+def _bootstrap(arguments: argparse.Namespace) -> int:
+    from .setup.bootstrap import install, survey
+
+    found = survey(distributions())
+    for line in found.lines or ["No library for LLMs is installed that an instrumentation is known for."]:
+        _say(line)
+    if not found.missing:
+        return 0
+    if not arguments.install:
+        _say(
+            f"\nInstall what is missing with `pandaprobe-otel bootstrap --install`: {' '.join(found.missing)}"
+        )
+        return 0
+    try:
+        return install(found.missing)
+    except LookupError as error:
+        return _fail(f"{error}; install {' '.join(found.missing)}")
 
 
 def _can_print(text: str) -> bool:

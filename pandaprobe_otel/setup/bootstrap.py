@@ -1,0 +1,150 @@
+"""Which instrumentations fit the LLM libraries that are installed, and which are in each other's way."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+
+
+class _Official(NamedTuple):
+    """OpenTelemetry's instrumentation of a library, and the versions of the library that it takes."""
+
+    name: str
+    takes: str
+    entry_point: str
+
+
+# https://github.com/open-telemetry/opentelemetry-python-genai; each at 1.2b0 or 1.3b0, with these ranges.
+_GENAI = "opentelemetry-instrumentation-genai-"
+_OFFICIAL = {
+    "openai": _Official(f"{_GENAI}openai", ">=1.26,<4", "openai"),
+    "anthropic": _Official(f"{_GENAI}anthropic", ">=0.51,<3", "anthropic"),
+    "google-genai": _Official("opentelemetry-instrumentation-google-genai", ">=1.32,<3", "google-genai"),
+    "boto3": _Official(f"{_GENAI}bedrock", ">=1.40.46,<2", "bedrock"),
+    "langchain": _Official(f"{_GENAI}langchain", ">=0.3.22,<2", "langchain"),
+    "openai-agents": _Official(f"{_GENAI}openai-agents", ">=0.3.3,<1", "openai_agents"),
+    "llama-index-core": _Official(f"{_GENAI}llama-index", ">=0.14.19,<1", "llama_index"),
+    "agno": _Official(f"{_GENAI}agno", ">=2,<4", "agno"),
+    "dspy": _Official(f"{_GENAI}dspy", ">=3.3,<4", "dspy"),
+    "portkey-ai": _Official(f"{_GENAI}portkey", ">=1,<3", "portkey"),
+    "qwen-agent": _Official(f"{_GENAI}qwen-agent", ">=0.0.20,<1", "qwen-agent"),
+    "smolagents": _Official(f"{_GENAI}smolagents", ">=1.24,<2", "smolagents"),
+}
+# Where there is no official one: Arize's, whose attributes PandaProbe understands too.
+_OTHERS = {
+    "mistralai": "openinference-instrumentation-mistralai",
+    "litellm": "openinference-instrumentation-litellm",
+    "crewai": "openinference-instrumentation-crewai",
+    "claude-agent-sdk": "openinference-instrumentation-claude-agent-sdk",
+}
+_NATIVE = {
+    "google-adk": SpecifierSet(">=1"),
+    "anthropic": SpecifierSet(">=2"),
+}
+_REPLACED_BY = {
+    "opentelemetry-instrumentation-openai-v2": f"{_GENAI}openai",
+    "opentelemetry-instrumentation-openai-agents-v2": f"{_GENAI}openai-agents",
+}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `survey` found.
+
+    Attributes:
+        lines: What to say, a line for each library and each problem.
+        missing: Requirements of the official instrumentations that fit and are not installed.
+    """
+
+    lines: list[str]
+    missing: list[str]
+
+
+def survey(distributions: Iterable[Distribution]) -> Survey:
+    """Looks through installed packages.
+
+    Args:
+        distributions: Those of an environment, as `importlib.metadata.distributions()` gives them.
+    """
+    installed = {_normalized(found.name): found for found in distributions}
+    found = Survey([], [])
+    for library, official in _OFFICIAL.items():
+        if library in installed:
+            _official(found, library, installed[library].version, official, official.name in installed)
+    for library, other in _OTHERS.items():
+        if library in installed:
+            state = "installed" if other in installed else "not installed; there is no official one yet"
+            found.lines.append(f"{library} {installed[library].version}: {other}, {state}")
+    for library, versions in _NATIVE.items():
+        if library in installed and versions.contains(installed[library].version, prereleases=True):
+            found.lines.append(_native(library, installed))
+    for old, new in _REPLACED_BY.items():
+        if old in installed:
+            found.lines.append(f"! {old} is deprecated; {new} replaces it")
+    for library in [*_OFFICIAL, *_OTHERS]:
+        names = sorted(name for name, each in installed.items() if _instruments(each, library))
+        if len(names) > 1:
+            found.lines.append(f"! {' and '.join(names)} all instrument {library}: uninstall all but one")
+    return found
+
+
+def _official(found: Survey, library: str, version: str, official: _Official, is_installed: bool) -> None:
+    line = f"{library} {version}: {official.name}"
+    if not SpecifierSet(official.takes).contains(version, prereleases=True):
+        found.lines.append(f"! {line} takes {library} {official.takes} only")
+    elif is_installed:
+        found.lines.append(f"{line}, installed")
+    else:
+        found.lines.append(f"{line}, missing")
+        # The version is there for installers, which take a pre-release only where one is named.
+        found.missing.append(f"{official.name}>=1.0b0")
+
+
+def _native(library: str, installed: dict[str, Distribution]) -> str:
+    line = f"{library} {installed[library].version}: makes spans by itself"
+    if library in _OFFICIAL and _OFFICIAL[library].name in installed:
+        line += "; under opentelemetry-instrument they are off, as there would be two a call"
+    return line
+
+
+def _instruments(distribution: Distribution, library: str) -> bool:
+    names = {point.name for point in distribution.entry_points if point.group == "opentelemetry_instrumentor"}
+    if not names:
+        return False
+    known = _OFFICIAL[library].entry_point if library in _OFFICIAL else library
+    return known in names or any(_is_of(requirement, library) for requirement in distribution.requires or ())
+
+
+def _is_of(text: str, library: str) -> bool:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return False
+    return _normalized(requirement.name) == library and "instruments" in str(requirement.marker)
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def install(requirements: Sequence[str]) -> int:
+    """Installs packages into the environment that this runs in, by pip or uv; the installer's exit status.
+
+    Raises:
+        LookupError: When there is neither.
+    """
+    if find_spec("pip"):
+        installer = [sys.executable, "-m", "pip", "install"]
+    elif uv := shutil.which("uv"):
+        installer = [uv, "pip", "install", "--python", sys.executable]
+    else:
+        raise LookupError("neither pip nor uv is installed here")
+    return subprocess.run([*installer, *requirements], check=False).returncode
