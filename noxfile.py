@@ -24,6 +24,12 @@ PROVIDERS = {
         ("openai<3", "anthropic<1", "google-genai<3", "mistralai<3"),
     ),
 }
+# Tests that need other packages.
+OTHERS = ("tests/providers", "tests/frameworks")
+# Frameworks that cannot share an environment: our extras, and what the tests need beside them.
+FRAMEWORKS = {
+    "langchain": ("[openai,langgraph,deepagents]", "langchain-openai"),
+}
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")
 
@@ -62,7 +68,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "integration", "tests", "providers", "report"]
+nox.options.sessions = ["lint", "types", "integration", "tests", "providers", "frameworks", "report"]
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -79,7 +85,7 @@ def install_wheel(session: nox.Session, *requirements: str, extras: str = EXTRAS
 
 
 def run_pytest(session: nox.Session, *args: str, folder: str = "tests") -> None:
-    """Tests below a folder; those of providers have sessions of their own, with other packages."""
+    """Tests below a folder; those that need other packages have sessions of their own."""
     name = re.sub(r"[^\w.]+", "-", session.name).strip("-")
     # From a folder that holds no package, so that no subprocess of a test finds the checkout either.
     with session.chdir(REPORTS):
@@ -91,7 +97,7 @@ def run_pytest(session: nox.Session, *args: str, folder: str = "tests") -> None:
             f"--cov-config={ROOT / 'pyproject.toml'}",
             *args,
             *session.posargs,
-            *([f"--ignore={ROOT / 'tests/providers'}"] if folder == "tests" else []),
+            *([f"--ignore={ROOT / other}" for other in OTHERS] if folder == "tests" else []),
             str(ROOT / folder),
             env={"PANDAPROBE_EXPECT_WHEEL": "1", "COVERAGE_FILE": f".coverage.{name}"},
         )
@@ -118,7 +124,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
     """The package in pyright's strict mode, against the newest of what it stands on."""
-    install_wheel(session, *group("types"))
+    install_wheel(session, *group("types"), extras="[openai,local,langgraph]")
     session.run("pyright")
 
 
@@ -148,7 +154,16 @@ def providers(session: nox.Session, majors: str) -> None:
     run_pytest(session, "--cov", "--cov-report=", folder="tests/providers")
 
 
-@nox.session(requires=["tests", "integration", "providers"])
+@nox.session(python=TESTED[-1], requires=["wheel"])
+@nox.parametrize("environment", list(FRAMEWORKS))
+def frameworks(session: nox.Session, environment: str) -> None:
+    """Agent frameworks, those together that can share an environment."""
+    extras, *others = FRAMEWORKS[environment]
+    install_wheel(session, *group("providers"), *others, extras=extras)
+    run_pytest(session, "--cov", "--cov-report=", folder=f"tests/frameworks/{environment}")
+
+
+@nox.session(requires=["tests", "integration", "providers", "frameworks"])
 def report(session: nox.Session) -> None:
     """Coverage of all runs together, and how many tests there were."""
     session.install("coverage")

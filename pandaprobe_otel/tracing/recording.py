@@ -43,10 +43,7 @@ class Recording:
             self.set_metadata(metadata)
 
     def __enter__(self) -> Self:
-        context = self._context()
-        attributes, self._before = self._before, None
-        self._span = runtime.tracer().start_span(self.name, context, self._otel_kind, attributes)
-        self._token = attach(self._context_inside(set_span_in_context(self._span, context)))
+        self._token = attach(self._context_inside(self._start(self._context())))
         return self
 
     def __exit__(
@@ -56,10 +53,7 @@ class Recording:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        # A generator that is closed early and a process that exits did not fail.
-        if error is not None and not isinstance(error, (GeneratorExit, SystemExit)):
-            self._failed(error)
-        self._span.end()
+        self._end(error)
         if self._token is not None:
             put_back(self._token)
 
@@ -104,6 +98,17 @@ class Recording:
             raise TypeError(f"metadata is a dict, not {type(metadata).__name__}")
         self._metadata |= metadata
         self._set_json(PANDAPROBE_METADATA, self._metadata)
+
+    def _start(self, context: Context) -> Context:
+        attributes, self._before = self._before, None
+        self._span = runtime.tracer().start_span(self.name, context, self._otel_kind, attributes)
+        return set_span_in_context(self._span, context)
+
+    def _end(self, error: BaseException | None) -> None:
+        # A generator that is closed early and a process that exits did not fail.
+        if error is not None and not isinstance(error, (GeneratorExit, SystemExit)):
+            self._failed(error)
+        self._span.end()
 
     def _context(self) -> Context:
         return get_current()

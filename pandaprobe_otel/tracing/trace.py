@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from opentelemetry.context import Context
-from opentelemetry.trace import StatusCode, get_current_span
+from opentelemetry.trace import StatusCode
 from typing_extensions import Self
 
 from .. import runtime
@@ -17,14 +17,13 @@ from ..attributes import (
     PANDAPROBE_SPAN_KIND,
     PANDAPROBE_STATUS,
     PANDAPROBE_TAGS,
-    PANDAPROBE_TRACE_ID,
     SpanKind,
     TraceStatus,
 )
-from ..ids import pandaprobe_trace_id
-from ..session import identity, stamps
+from ..session import identity
 from ..session.identity import UNKNOWN, Frame
-from ..session.turn import Turn, turn_in, with_turn
+from ..session.turn import Turn, with_turn
+from .entries import turn_at
 from .labels import Id, checked_tags, explicit
 from .recording import Recording
 from .span import Span
@@ -140,20 +139,10 @@ class Trace(Recording):
             self._frame.leave()
 
     def _context_inside(self, context: Context) -> Context:
-        span = self._span.get_span_context()
-        if not span.is_valid:
+        if not self._span.get_span_context().is_valid:
             return context
-        session_id = identity.current().session.id
-        turn = turn_in(context)
-        if turn is not None and not turn.ended and turn.session_id == session_id:
-            self._turn = turn
-            return context
-        self._is_entry = True
-        is_root = not get_current_span().get_span_context().is_valid
-        self._turn = Turn(pandaprobe_trace_id(span.trace_id, span.span_id, is_root=is_root), session_id)
-        self._set(PANDAPROBE_TRACE_ID, self._turn.trace_id)
-        stamps.add(span.span_id, PANDAPROBE_TRACE_ID, self._turn.trace_id)
-        return with_turn(self._turn, context)
+        self._turn, self._is_entry = turn_at(self._span, context)
+        return with_turn(self._turn, context) if self._is_entry else context
 
 
 def start_trace(

@@ -1,0 +1,81 @@
+"""Runs of frameworks, which begin in one callback and end in another, maybe of another thread or task."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import Span as OTelSpan
+
+from ..session.identity import put_back
+from ..session.turn import Turn, with_turn
+from .entries import turn_at
+from .labels import Labels
+from .span import Span
+
+
+class Run:
+    """The session of one run, and the turn that it is unless it runs inside one of the same session.
+
+        run = Run(labels, thread_id)
+        with run.starting():
+            span = tracer.start_span("invoke_agent")
+            inside = run.entered(span, set_span_in_context(span))
+        ...
+        run.end()
+
+    Args:
+        labels: What was said once of all runs.
+        framework_session_id: The framework's own id of the session.
+    """
+
+    def __init__(self, labels: Labels, framework_session_id: str | None = None) -> None:
+        self._labels = labels
+        self._frame = labels.frame(framework_session_id)
+        self._turn: Turn | None = None
+
+    @contextmanager
+    def starting(self) -> Generator[None]:
+        """A block in which the session holds, for starting the span of the run."""
+        if self._frame is None:
+            yield
+            return
+        token = attach(self._frame.context())
+        try:
+            yield
+        finally:
+            put_back(token)
+
+    def entered(self, span: OTelSpan, context: Context, *, is_turn: bool = True) -> Context:
+        """Writes the labels on the run's span; the context for what happens inside the run.
+
+        Args:
+            span: Started inside `starting`, and not current.
+            context: One with the span in it.
+            is_turn: False for a single call, which is a step and no turn.
+        """
+        self._labels.put_on(span)
+        if is_turn and span.get_span_context().is_valid:
+            turn, is_entry = turn_at(span, context)
+            if is_entry:
+                self._turn = turn
+                return with_turn(turn, context)
+        return context
+
+    def end(self) -> None:
+        """Ends turn and session; for the run's span, whoever made it ends it."""
+        if self._turn is not None:
+            self._turn.ended = True
+        if self._frame is not None:
+            self._frame.leave()
+
+
+class Step(Span):
+    """A `Span` that is never current by itself: it starts and ends where the framework says so."""
+
+    def start(self, context: Context | None = None) -> Context:
+        """Starts it in a context; the context for what happens inside it."""
+        return self._start(get_current() if context is None else context)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Ends it, failed where there is an error."""
+        self._end(error)
