@@ -98,6 +98,8 @@ PANDAPROBE_TOKEN_USAGE = "pandaprobe.token_usage"
 PANDAPROBE_COST = "pandaprobe.cost"
 # True on a span that was exported before it ended.
 PANDAPROBE_SPAN_OPEN = "pandaprobe.span.open"
+# Names of the spans between this one and its parent that are not sent, outermost first.
+PANDAPROBE_SKIPPED = "pandaprobe.skipped"
 # A list of strings.
 PANDAPROBE_TAGS = "pandaprobe.tags"
 # One of `TraceStatus`.

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
+from ..attributes import PANDAPROBE_SKIPPED
 from ..guard import warn_once
 
 _logger = logging.getLogger("pandaprobe_otel.export")
@@ -34,6 +35,7 @@ _DEEPEST = 31
 
 M_co = TypeVar("M_co", covariant=True)
 T = TypeVar("T")
+Above = Callable[[ReadableSpan], tuple[SpanContext | None, Sequence[str]]]
 
 
 class _Repeated(Protocol[M_co]):
@@ -45,6 +47,7 @@ def encode(
     spans: Sequence[ReadableSpan],
     *,
     lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+    above: Above = lambda span: (span.parent, ()),
     resource: Mapping[str, str] = {},
 ) -> ExportTraceServiceRequest:
     """Makes the request that OpenTelemetry's encoder makes, also of spans that its encoder fails at.
@@ -55,13 +58,17 @@ def encode(
     Args:
         spans: Ended spans.
         lost_attributes: Gives the attributes that a span has lost to its attribute limit, to be added again.
+        above: Gives the parent of a span, and the names of spans in between that are left out.
         resource: Attributes that a resource gets where it has none of that name.
     """
     request = ExportTraceServiceRequest()
     groups = _Groups(request, resource)
     for span in spans:
         try:
-            message = _add_span(groups, span)
+            parent, skipped = above(span)
+            message = _add_span(groups, span, parent)
+            if skipped:
+                _extend(message.attributes, {PANDAPROBE_SKIPPED: skipped})
             if span.dropped_attributes:
                 _extend(message.attributes, lost_attributes(span))
         except Exception as error:
@@ -117,7 +124,7 @@ class _Groups:
         return self._scopes[key]
 
 
-def _add_span(groups: _Groups, span: ReadableSpan) -> trace_pb2.Span:
+def _add_span(groups: _Groups, span: ReadableSpan, parent: SpanContext | None) -> trace_pb2.Span:
     # Only what a user may have given can be of a wrong type, and is set with care.
     context: Any = span.context
     trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
@@ -126,7 +133,7 @@ def _add_span(groups: _Groups, span: ReadableSpan) -> trace_pb2.Span:
     message.span_id = span_id
     if context.trace_state:
         _set(message, "trace_state", context.trace_state.to_header())
-    if parent := span.parent:
+    if parent:
         message.parent_span_id = parent.span_id.to_bytes(8, "big")
     message.flags = _flags(parent)
     _set(message, "name", span.name)

@@ -17,7 +17,7 @@ from ..guard import report, warn_once
 from ..settings import Settings, SettingsKeywords, resolve
 from .connection import Connection
 from .delivery import Delivery
-from .encoding import encode
+from .encoding import Above, encode
 from .mapping.decoding import records_of
 from .mapping.record import SpanRecord
 from .otlp import OtlpWire, pack
@@ -39,7 +39,9 @@ class PandaProbeSpanExporter(SpanExporter):
 
     Args:
         lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
-        settings: As for `init`.
+        above: Gives the parent of a span, and the names of the spans in between that are not exported.
+        settings: As for `init`. What is exported is up to the processor: `export` and `session_sample_rate`
+            hold for that of `init`.
 
     Raises:
         TypeError: For a setting that does not exist.
@@ -50,10 +52,12 @@ class PandaProbeSpanExporter(SpanExporter):
         self,
         *,
         lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+        above: Above = lambda span: (span.parent, ()),
         **settings: Unpack[SettingsKeywords],
     ) -> None:
         self._settings = wanted = resolve(settings)
         self._lost_attributes = lost_attributes
+        self._above = above
         self._resource = _resource(wanted)
         self.stats = Stats()
         self.on_error: list[Callable[[str], object]] = []
@@ -83,7 +87,9 @@ class PandaProbeSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def _encoded(self, spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
-        return encode(spans, lost_attributes=self._lost_attributes, resource=self._resource)
+        return encode(
+            spans, lost_attributes=self._lost_attributes, above=self._above, resource=self._resource
+        )
 
     def _open_entry(self, trace_id: str) -> SpanRecord | None:
         span = self.open_entry(trace_id)

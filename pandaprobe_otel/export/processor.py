@@ -17,18 +17,37 @@ from ..ids import pandaprobe_trace_id
 from ..settings import Settings
 from .exporter import PandaProbeSpanExporter
 from .forks import Forked, tell_of_forks
+from .lineage import Lineage
+from .selection import Selection
 from .stats import NOT_ENCODED, QUEUE_FULL, Stats
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
 
 class Pipeline:
-    """A queue of ended spans and the exporter that empties it."""
+    """A queue of ended spans and the exporter that empties it.
 
-    def __init__(self, settings: Settings, exporter: PandaProbeSpanExporter) -> None:
+    Args:
+        lineage: Is told of the spans that are not selected.
+        lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lineage: Lineage,
+        lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+    ) -> None:
+        self.selection = selection = Selection(settings.export, settings.session_sample_rate, lost_attributes)
+        self._lineage = lineage
+        self.exporter = exporter = PandaProbeSpanExporter(
+            lost_attributes=lost_attributes,
+            above=lambda span: lineage.above(span, selection),
+            **vars(settings),
+        )
+        exporter.open_entry = self._open_entry
         self.shutdown_timeout = settings.shutdown_timeout
         self.stats: Stats = exporter.stats
-        self._exporter = exporter
         self._flush_on_trace_end = settings.flush_on_trace_end
         # Its export is only a write to the spool, so that flushing it takes milliseconds.
         self._batches = BatchSpanProcessor(
@@ -40,7 +59,8 @@ class Pipeline:
         self._begin()
 
     def _begin(self) -> None:
-        self._numbers = count(1)
+        self._selected = count(1)
+        self._unselected = count(1)
         self._known_lost = 0
 
     def begin_anew(self) -> None:
@@ -48,38 +68,44 @@ class Pipeline:
         self.stats.reset()
         self._begin()
 
-    def ask_for_entries(self, open_entry: Callable[[str], ReadableSpan | None]) -> None:
-        """Names what knows the entries of turns while they are open."""
-        self._exporter.open_entry = open_entry
-
     def take(self, span: ReadableSpan) -> None:
-        """Queues an ended span."""
-        if span.context and span.context.trace_flags.sampled:
+        """Queues an ended span, or notes that it is not sent."""
+        context = span.context
+        if not context or not context.trace_flags.sampled:
+            self._lineage.skip(span)
+        elif self.selection.selects(span) or self._lineage.is_needed(context.span_id):
             # `next` is one step for the interpreter, where `+= 1` is three.
-            self.stats.made = next(self._numbers)
+            self.stats.selected = next(self._selected)
             self._batches.on_end(span)
             if self._flush_on_trace_end and _is_entry(span):
                 self.flush(self.shutdown_timeout)
+        else:
+            self.stats.unselected = next(self._unselected)
+            self._lineage.skip(span)
 
     def flush(self, timeout: float) -> bool:
         """Sends what is queued; whether all of it arrived within `timeout` seconds."""
         end = monotonic() + timeout
         self._spool()
-        return self._exporter.force_flush(int((end - monotonic()) * 1000)) and self._nothing_more_lost()
+        return self.exporter.force_flush(int((end - monotonic()) * 1000)) and self._nothing_more_lost()
 
     def shutdown(self, timeout: float) -> bool:
         """Sends what can be sent within `timeout` seconds, and leaves the rest in the spool."""
         end = monotonic() + timeout
         self._spool()
-        arrived = self._exporter.stop(end - monotonic())
+        arrived = self.exporter.stop(end - monotonic())
         self._batches.shutdown()
         return arrived and self._nothing_more_lost()
 
+    def _open_entry(self, trace_id: str) -> ReadableSpan | None:
+        spans = self._lineage.open()
+        return next((span for span in spans if _is_entry(span) and _turn_of(span) == trace_id), None)
+
     def _spool(self) -> None:
-        made = self.stats.made
+        selected = self.stats.selected
         self._batches.force_flush()
         lost = self.stats.lost
-        overflowed = made - self.stats.spooled - lost[NOT_ENCODED] - lost[QUEUE_FULL]
+        overflowed = selected - self.stats.spooled - lost[NOT_ENCODED] - lost[QUEUE_FULL]
         if overflowed > 0:
             self.stats.lose(QUEUE_FULL, overflowed)
 
@@ -94,39 +120,37 @@ class ExportProcessor(SpanProcessor, Forked):
     def __init__(self) -> None:
         self._pipeline: Pipeline | None = None
         self._retired: list[Pipeline] = []
-        self._open: dict[int, Span] = {}
+        self.lineage = Lineage()
         tell_of_forks(self)
         # A provider may have been told not to shut down at exit.
         atexit.register(self.shutdown)
 
     def after_fork_in_child(self) -> None:
         """Forgets what is the parent's to end and to send."""
-        self._open = {}
         self._retired = []
         if self._pipeline is not None:
+            self.lineage.inherit(self._pipeline.selection)
             self._pipeline.begin_anew()
 
     def use(self, pipeline: Pipeline | None) -> None:
         """Sends spans that end from now on through `pipeline`; what the one before holds is still sent."""
-        if pipeline is not None:
-            pipeline.ask_for_entries(self._open_entry)
         former, self._pipeline = self._pipeline, pipeline
         if former is not None:
             self._retired.append(former)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remembers an open span."""
-        self._open[span.get_span_context().span_id] = span
+        self.lineage.start(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queues an ended span."""
-        if span.context is not None:
-            self._open.pop(span.context.span_id, None)
-        if self._pipeline is not None:
-            self._pipeline.take(span)
-        else:
+        if self._pipeline is None:
             message = "spans that end after shutdown() are not sent; init() starts again"
             warn_once(_logger, "late span", message)
+        else:
+            self._pipeline.take(span)
+        if span.context is not None:
+            self.lineage.end(span.context.span_id)
 
     def flush(self, timeout: float) -> bool:
         """Sends what is queued; whether all of it arrived within `timeout` seconds."""
@@ -161,16 +185,12 @@ class ExportProcessor(SpanProcessor, Forked):
         """`end`, as OpenTelemetry calls it."""
         self.end()
 
-    def _open_entry(self, trace_id: str) -> ReadableSpan | None:
-        spans = list(self._open.values())
-        return next((span for span in spans if _is_entry(span) and _turn_of(span) == trace_id), None)
-
     @never_raises
     def _take_open(self, pipeline: Pipeline) -> None:
         now = time_ns()
-        for span in list(self._open.values()):
+        for span in self.lineage.open():
             pipeline.take(_as_ended(span, now))
-        self._open.clear()
+            self.lineage.end(span.get_span_context().span_id)
 
 
 def _is_entry(span: ReadableSpan) -> bool:

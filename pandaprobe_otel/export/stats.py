@@ -14,7 +14,8 @@ class Stats:
     """Counts of spans since the client started.
 
     Args:
-        made: Ended and sampled.
+        selected: Ended, sampled, and to be sent.
+        unselected: Ended, sampled, and not to be sent, by the settings or the sample of sessions.
         spooled: Written to the spool.
         sent: Accepted by PandaProbe.
         retried: Requests that were sent again.
@@ -23,7 +24,8 @@ class Stats:
         last_error: The last failure, in words.
     """
 
-    made: int = 0
+    selected: int = 0
+    unselected: int = 0
     spooled: int = 0
     sent: int = 0
     retried: int = 0
@@ -31,6 +33,11 @@ class Stats:
     wire: str = ""
     last_error: str = ""
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def made(self) -> int:
+        """Ended and sampled."""
+        return self.selected + self.unselected
 
     def reset(self) -> None:
         """Begins to count anew."""

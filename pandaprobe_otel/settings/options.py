@@ -219,13 +219,13 @@ class Settings:
         "PANDAPROBE_EXPORT",
         SELECTION,
         "session",
-        "Which spans are sent: those of sessions, traces and GenAI; all; or traces and GenAI only.",
+        "Which spans are sent: those of sessions, of traces and of GenAI; all; or the steps of agents only.",
     )
     session_sample_rate: float = _option(
         "PANDAPROBE_SESSION_SAMPLE_RATE",
         RATE,
         1.0,
-        "Share of the sessions that are sent; a session is sent whole or not at all.",
+        "Share of the sessions that are sent, each whole or not at all; spans without a session always are.",
     )
     # Ruff takes a function for a mutable default.
     redact: Redact | None = _option(  # noqa: RUF009

@@ -42,10 +42,11 @@ class Client:
         self._processor: ExportProcessor | None = None
         self._exporter: PandaProbeSpanExporter | None = None
         if settings.enabled:
-            self._exporter = exporter = PandaProbeSpanExporter(lost_attributes=evicted, **vars(settings))
             self.tracer_provider, self._processor = join_or_build(settings)
             self.tracer = self.tracer_provider.get_tracer("pandaprobe_otel", __version__)
-            self._processor.use(Pipeline(settings, exporter))
+            pipeline = Pipeline(settings, self._processor.lineage, evicted)
+            self._exporter = pipeline.exporter
+            self._processor.use(pipeline)
             self._ends = Ends(self._processor.end, self._processor.flush, settings.shutdown_timeout)
             tell_of_forks(self._ends)
             if settings.handle_sigterm:

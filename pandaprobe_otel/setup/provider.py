@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace
 from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from .._version import __version__
@@ -61,6 +61,10 @@ def _join(provider: Any, processor_for: Callable[[], ExportProcessor]) -> Export
         _joined[provider] = processor = processor_for()
         provider.add_span_processor(SessionSpanProcessor())
         provider.add_span_processor(processor)
+        current = trace.get_current_span()
+        if isinstance(current, Span) and current.is_recording() and current.resource is provider.resource:
+            # It is this provider's: the first use of this package starts it in the middle of a request.
+            processor.on_start(current)
     return processor
 
 

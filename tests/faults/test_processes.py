@@ -170,7 +170,8 @@ def test_two_processes_share_a_spool(run: Any, tmp_path: Path) -> None:
 
 def test_spans_that_are_open_at_exit_are_sent_and_marked(run: Any) -> None:
     code = """
-        span = trace.get_tracer("theirs").start_span("open")
+        with pandaprobe.session("s"):
+            span = trace.get_tracer("theirs").start_span("open")
         make(1)
     """
     with Receiver() as receiver, run(receiver.url, code) as program:

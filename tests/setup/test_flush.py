@@ -8,7 +8,6 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from otlp_receiver import OK, Receiver
 
-from pandaprobe_otel.export.exporter import PandaProbeSpanExporter
 from pandaprobe_otel.export.processor import ExportProcessor, Pipeline
 from pandaprobe_otel.settings import resolve
 
@@ -17,10 +16,10 @@ class Sender:
     """A provider with our exporting processor."""
 
     def __init__(self, url: str, **settings: Any) -> None:
-        wanted = {"endpoint": url, "flush_interval": 60, "protocol": "otlp", "spool_dir": "off", **settings}
+        wanted = {"endpoint": url, "flush_interval": 60, "protocol": "otlp", "spool_dir": "off"}
+        wanted |= {"export": "all", **settings}
         self.processor = ExportProcessor()
-        self.exporter = PandaProbeSpanExporter(**wanted)
-        self.pipeline = Pipeline(resolve(wanted), self.exporter)
+        self.pipeline = Pipeline(resolve(wanted), self.processor.lineage)
         self.processor.use(self.pipeline)
         self.provider = TracerProvider(shutdown_on_exit=False)
         self.provider.add_span_processor(self.processor)
@@ -142,7 +141,7 @@ def test_passing_failure_is_made_good() -> None:
 def test_what_a_full_spool_drops_is_counted_and_told(tmp_path: Path) -> None:
     told: list[str] = []
     sender = Sender("http://127.0.0.1:9", spool_dir=str(tmp_path), spool_max_bytes=2000, batch_size=10)
-    sender.exporter.on_error.append(told.append)
+    sender.pipeline.exporter.on_error.append(told.append)
     sender.make(500)
     assert not sender.processor.flush(0.5)
     lost = sender.pipeline.stats.lost["spool full"]

@@ -22,7 +22,7 @@ openai.OpenAI().chat.completions.create(model="gpt-5.4-nano", messages=[question
 NO_MODEL = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}
 WORK = """
 from opentelemetry import trace
-trace.get_tracer("theirs").start_span("work").end()
+trace.get_tracer("theirs").start_span("work", attributes={"gen_ai.operation.name": "chat"}).end()
 """
 CONTENT = {"gen_ai.input.messages", "gen_ai.output.messages"}
 

@@ -11,6 +11,7 @@ from ... import attributes as keys
 from ...ids import pandaprobe_trace_id
 from .clean import clean_text, shortened_id
 from .kinds import is_entry, is_genai, turn_of
+from .reader import as_list
 from .record import SpanRecord
 
 _Spans = Mapping[int, SpanRecord]
@@ -87,7 +88,7 @@ def _groups_of_trace(spans: _Spans) -> Iterator[Group]:
             continue
         ids = {span.span_id for span in included}
         nearest = {span: _nearest(span, parents, ids) for span in ids}
-        above = () if awaits_entry else _ancestors(head, parents)
+        above = _ancestors(head, parents)
         trace_id = turns.get(head) or _derived_id(root, taken)
         taken.add(trace_id)
         yield Group(
@@ -97,12 +98,21 @@ def _groups_of_trace(spans: _Spans) -> Iterator[Group]:
             session_id=sessions[head],
             spans=included,
             parents={span: parent for span, parent in nearest.items() if parent is not None},
-            ancestors=[spans[ancestor].name for ancestor in above][::-1],
+            ancestors=[] if awaits_entry else _names([root, *(spans[ancestor] for ancestor in above)]),
         )
 
 
+def _names(upwards: list[SpanRecord]) -> list[str]:
+    """The names above the first of these spans, outermost first, with those of spans that were not sent."""
+    names: list[str] = []
+    for span in reversed(upwards):
+        names += as_list(span.attributes.get(keys.PANDAPROBE_SKIPPED)) or ()
+        names.append(span.name)
+    return names[:-1]
+
+
 def _derived_id(root: SpanRecord, taken: set[str]) -> str:
-    is_root = root.parent_span_id is None
+    is_root = root.parent_span_id is None and keys.PANDAPROBE_SKIPPED not in root.attributes
     trace_id = pandaprobe_trace_id(root.trace_id, root.span_id, is_root=is_root)
     if trace_id in taken:
         trace_id = pandaprobe_trace_id(root.trace_id, root.span_id, is_root=False)

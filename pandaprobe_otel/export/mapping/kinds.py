@@ -1,6 +1,8 @@
 """What a span stands for, in the words of whoever made it."""
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from ... import attributes as keys
@@ -44,12 +46,18 @@ _VOCABULARIES = (
     (keys.LLM_REQUEST_TYPE, _KIND_OF_REQUEST_TYPE),
 )
 # Not all of `gen_ai.`: some instrumentations put `gen_ai.conversation.id` or an agent's name on every span.
-_MARKS = (
-    *(key for key, _ in _VOCABULARIES),
-    keys.GEN_AI_PROVIDER_NAME,
-    keys.GEN_AI_SYSTEM,
-    keys.LLM_MODEL_NAME,
+_MARKS = frozenset(
+    {
+        *(key for key, _ in _VOCABULARIES),
+        keys.GEN_AI_PROVIDER_NAME,
+        keys.GEN_AI_SYSTEM,
+        keys.LLM_MODEL_NAME,
+    }
 )
+# Their spans say what they are when they end, and one attribute per field of a message may drive that out.
+_SCOPES = ("openinference.instrumentation.", "opentelemetry.instrumentation.genai.")
+# What our own exporter says of any span.
+_NO_MARKS = (keys.PANDAPROBE_TRACE_ID, keys.PANDAPROBE_SPAN_OPEN, keys.PANDAPROBE_SKIPPED)
 
 # Every span is asked for its turn several times.
 _REMEMBERED = 1024
@@ -66,8 +74,15 @@ def span_kind(record: SpanRecord) -> SpanKind:
 
 def is_genai(record: SpanRecord) -> bool:
     """Whether a span is a step of an agent, and not only of the program around it."""
-    return any(key in record.attributes for key in _MARKS) or any(
-        key.startswith("pandaprobe.") and key != keys.PANDAPROBE_TRACE_ID for key in record.attributes
+    return says_genai(record.attributes, record.scope_name)
+
+
+def says_genai(attributes: Mapping[str, Any], scope_name: str) -> bool:
+    """`is_genai` of a span with these attributes."""
+    return (
+        not _MARKS.isdisjoint(attributes)
+        or scope_name.startswith(_SCOPES)
+        or any(key.startswith("pandaprobe.") and key not in _NO_MARKS for key in attributes)
     )
 
 

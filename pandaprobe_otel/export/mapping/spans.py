@@ -17,7 +17,12 @@ from .usage import take_cost, take_token_usage
 
 _NANOSECONDS = 1_000_000_000
 # What the trace row says, or what the ids, the kind and the session of a span have been read from.
-_SAID_ELSEWHERE = (keys.SESSION_ID, keys.PANDAPROBE_TRACE_ID, keys.PANDAPROBE_SPAN_KIND)
+_SAID_ELSEWHERE = (
+    keys.SESSION_ID,
+    keys.PANDAPROBE_TRACE_ID,
+    keys.PANDAPROBE_SPAN_KIND,
+    keys.PANDAPROBE_SKIPPED,
+)
 
 
 @dataclass(slots=True)

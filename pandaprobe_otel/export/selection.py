@@ -1,0 +1,62 @@
+"""Which spans are sent: those of sessions, of turns and of agents, of the sessions that the sample holds."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from ..attributes import PANDAPROBE_TRACE_ID, SESSION_ID
+from .mapping.kinds import says_genai
+
+_REMEMBERED = 4096
+
+
+class Selection:
+    """The rule of `PANDAPROBE_EXPORT` and `PANDAPROBE_SESSION_SAMPLE_RATE`.
+
+    Args:
+        export: `session` for spans that carry a session, are part of a turn or say something of GenAI;
+            `genai` for the last of these; or `all`.
+        session_sample_rate: The share of the sessions that are sent; spans without a session always are.
+        lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
+    """
+
+    def __init__(
+        self,
+        export: str = "session",
+        session_sample_rate: float = 1.0,
+        lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+    ) -> None:
+        self._export = export
+        self._rate = session_sample_rate
+        self._lost_attributes = lost_attributes
+
+    def selects(self, span: ReadableSpan) -> bool:
+        """Whether a span is to be sent, by what it says so far."""
+        attributes: Any = span.attributes or {}
+        # A copy, because every look-up in the SDK's attributes runs in Python.
+        held: dict[str, Any] = attributes.copy()
+        if span.dropped_attributes:
+            held |= self._lost_attributes(span)
+        session_id = held.get(SESSION_ID)
+        if session_id is not None:
+            if self._rate < 1 and not in_sample(str(session_id), self._rate):
+                return False
+            if self._export == "session":
+                return True
+        if self._export == "all" or (self._export == "session" and PANDAPROBE_TRACE_ID in held):
+            return True
+        scope = span.instrumentation_scope
+        return says_genai(held, scope.name if scope else "")
+
+
+@lru_cache(_REMEMBERED)
+def in_sample(session_id: str, rate: float) -> bool:
+    """Whether a session is in the sample: the same answer in every process.
+
+    A session that is in the sample of one rate is in that of every higher one.
+    """
+    digest = sha256(session_id.encode(errors="replace")).digest()
+    return int.from_bytes(digest[:8], "big") < rate * 2**64
