@@ -7,7 +7,6 @@ crewai's environment is 787 MB: it is resolved always, but installed and importe
 PANDAPROBE_TEST_LARGE_INSTALLS=1.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from environments import install, python_of, resolve
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 LOWEST = ROOT / "tests" / "constraints" / "lowest.txt"
-WHEEL = os.environ.get("PANDAPROBE_WHEEL")
 LARGE_INSTALLS = os.environ.get("PANDAPROBE_TEST_LARGE_INSTALLS") == "1"
 
 
@@ -50,41 +49,6 @@ NEIGHBOURS = [
     ),
     Neighbour("crewai", ("crewai",), ("crewai",), is_large=True),
 ]
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that nox built, or one that is built here."""
-    if WHEEL:
-        return Path(WHEEL)
-    directory = tmp_path_factory.mktemp("wheel")
-    run_uv("build", "--wheel", "--out-dir", str(directory), str(ROOT))
-    return next(directory.glob("*.whl"))
-
-
-def run_uv(*args: str, stdin: str | None = None) -> str:
-    run = subprocess.run(["uv", "--quiet", *args], input=stdin, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, f"uv {' '.join(args)}\n{run.stderr}"
-    return run.stdout
-
-
-def resolve(*requirements: str) -> dict[str, str]:
-    lines = run_uv(
-        *("pip", "compile", "--no-annotate", "--no-header", "--python", sys.executable, "-"),
-        stdin="\n".join(requirements),
-    )
-    return dict(line.split("==", 1) for line in lines.splitlines() if "==" in line)
-
-
-def install(environment: Path, *requirements: str) -> dict[str, str]:
-    run_uv("venv", "--python", sys.executable, str(environment))
-    run_uv("pip", "install", "--python", str(python_of(environment)), *requirements)
-    listed = json.loads(run_uv("pip", "list", "--format", "json", "--python", str(python_of(environment))))
-    return {package["name"]: package["version"] for package in listed}
-
-
-def python_of(environment: Path) -> Path:
-    return environment / "bin" / "python"
 
 
 def import_together(environment: Path, *modules: str) -> str:

@@ -1,0 +1,79 @@
+"""The examples without telemetry code, run by the wheel in environments that are made as their pages say."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from environments import install, python_of
+from in_process import clean_environment
+
+pytestmark = pytest.mark.integration
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(environment: Path, *command: str, **variables: str) -> str:
+    """Runs a program of the environment."""
+    run = subprocess.run(
+        [str(python_of(environment)), *command],
+        cwd=environment,
+        env={**clean_environment(), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OpenAI client and our wheel; the instrumentation is what `bootstrap` installs."""
+    environment = tmp_path_factory.mktemp("zero-code") / "env"
+    install(environment, f"{wheel}[local]", "openai", "opentelemetry-configuration")
+    said = run(environment, "-m", "pandaprobe_otel", "bootstrap", "--install", PATH=os.environ["PATH"])
+    assert "opentelemetry-instrumentation-genai-openai, missing" in said
+    return environment
+
+
+def test_a_program_without_telemetry_prints_its_session(environment: Path) -> None:
+    said = run(environment, str(EXAMPLES / "run.py"), str(EXAMPLES / "zero_code/app.py"))
+    session = said[said.index("Session ") :]
+    assert session.startswith("Session from-outside · 3 traces · ")
+    assert session.count("LLM chat gpt-5.4-nano") == 3
+    assert "What about Germany? → The capital of Germany is Berlin." in session
+
+
+def test_a_configuration_file_names_exporter_and_settings(environment: Path) -> None:
+    said = run(
+        environment,
+        str(EXAMPLES / "run.py"),
+        str(EXAMPLES / "zero_code/app.py"),
+        OTEL_CONFIG_FILE=str(EXAMPLES / "zero_code/otel.yaml"),
+    )
+    console, _, session = said.partition("Session ")
+    assert console.count('"name": "chat gpt-5.4-nano"') == 3
+    assert console.count('"session.id": "from-outside"') == 3
+    assert session.startswith("from-outside · 3 traces · ")
+    assert session.count("LLM chat gpt-5.4-nano") == 3
+
+
+def test_a_guest_prints_its_session_and_the_other_distribution_its_spans(
+    environment: Path, wheel: Path, tmp_path: Path
+) -> None:
+    packages = ("opentelemetry-distro", "opentelemetry-instrumentation-genai-openai>=1.3b0")
+    install(tmp_path / "env", f"{wheel}[local]", "openai", *packages)
+    said = run(
+        tmp_path / "env",
+        str(EXAMPLES / "run.py"),
+        str(EXAMPLES / "guest/app.py"),
+        OTEL_TRACES_EXPORTER="console",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+    )
+    console, _, session = said.partition("Session ")
+    assert console.count('"session.id": "conversation-123"') == 2
+    assert '"telemetry.distro.name": "pandaprobe-otel"' not in console
+    assert session.startswith("conversation-123 · 1 trace · ")
+    assert session.count("LLM chat gpt-5.4-nano") == 1
