@@ -76,7 +76,8 @@ class RunSpans(OpenTelemetryLangChainCallbackHandler):
 
     def __init__(self, labels: Labels) -> None:
         self._recorder = Recorder("pandaprobe_otel.integrations.langchain")
-        super().__init__(self._recorder.handler(), invocation_manager=_open_runs())
+        # Known when the first run starts: a handler may be made before `init()`.
+        super().__init__(cast(Any, None), invocation_manager=_open_runs())
         self._labels = labels
         self._outermost: WeakKeyDictionary[Any, _Outermost] = WeakKeyDictionary()
 
@@ -259,11 +260,12 @@ class RunSpans(OpenTelemetryLangChainCallbackHandler):
         runs = self._invocation_manager
         if not runtime.enabled() or runs.get_invocation(run_id) is not None:
             yield False
-        elif runs.get_parent_context(parent_run_id) is not None:
+            return
+        self._telemetry_handler = self._recorder.handler()
+        if runs.get_parent_context(parent_run_id) is not None:
             yield True
             _forgive(runs.get_invocation(run_id))
         else:
-            self._telemetry_handler = self._recorder.handler()
             run = Run(self._labels, _conversation_id(metadata))
             with run.starting():
                 yield True

@@ -18,6 +18,7 @@ from opentelemetry.context import Context, attach, create_key, get_current, set_
 from opentelemetry.trace import get_current_span
 
 from ..attributes import SESSION_ID, USER_ID
+from .conversations import conversation_in
 from .validation import clean_id
 
 
@@ -164,6 +165,9 @@ def current(context: Context | None = None) -> Identity:
     if context is not None and Source.INBOUND in (session.source, user.source):
         # What came in holds in the context that it was read into, and less than a block that is open here.
         session, user = known = _inside(known, _of_frame(_frame_in(None)))
+    if session.source > Source.FRAMEWORK and (conversation := conversation_in(context)):
+        session = Known(clean_id(conversation, "session"), Source.FRAMEWORK)
+        known = Identity(session, user)
     if session.source is Source.NOWHERE or user.source is Source.NOWHERE:
         attributes: Any = getattr(get_current_span(context), "attributes", None)
         if attributes:

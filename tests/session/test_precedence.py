@@ -1,15 +1,18 @@
 """Which id wins, for every pair of sources, whichever of the two is the outer one."""
 
 import contextvars
+import importlib
 from contextlib import ExitStack
 from itertools import combinations
 from typing import Any
 
 import pytest
 from opentelemetry import context, trace
+from opentelemetry.util.genai.handler import TelemetryHandler
 
 import pandaprobe_otel as pandaprobe
-from pandaprobe_otel.session import identity
+from pandaprobe_otel import runtime
+from pandaprobe_otel.session import conversations, identity
 from pandaprobe_otel.session.identity import Known, Source
 
 # The strongest first, as the contract has them.
@@ -123,3 +126,23 @@ def test_current_span_does_not_join_inside_a_block(tracer: trace.Tracer) -> None
         pandaprobe.set_session("set")
     assert "session.id" not in span.attributes  # type: ignore[attr-defined]
     pandaprobe.set_session(None)
+
+
+def test_conversation_of_an_instrumentation_is_a_frameworks_session(tracer: trace.Tracer) -> None:
+    def sessions() -> list[Any]:
+        # What instrumentations make their spans with.
+        handler = TelemetryHandler(tracer_provider=runtime.tracer_provider())
+        with (
+            handler.workflow("graph", conversation_id="thread-1") as workflow,
+            handler.tool("search") as tool,
+        ):
+            inside: Any = tracer.start_span("inside")
+            return [span.attributes["session.id"] for span in (workflow.span, tool.span, inside)]
+
+    assert sessions() == ["thread-1"] * 3
+    with pandaprobe.session("block"):
+        assert sessions() == ["block"] * 3
+
+
+def test_name_of_the_conversation_that_is_not_documented_is_still_there() -> None:
+    assert hasattr(importlib.import_module(conversations.MODULE), conversations.KEY)

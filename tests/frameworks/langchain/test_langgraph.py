@@ -4,11 +4,10 @@ import asyncio
 import importlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from langchain.agents import create_agent
@@ -58,15 +57,6 @@ def book(city: str) -> str:
 
 
 @pytest.fixture
-def model(models: Models) -> ChatOpenAI:
-    # A connection that is kept belongs to the event loop of one test.
-    http = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
-    return ChatOpenAI(
-        model="gpt-4o", base_url=models.openai, api_key="none", max_retries=0, http_async_client=http
-    )
-
-
-@pytest.fixture
 def agent(model: ChatOpenAI) -> Any:
     return create_agent(model, [get_weather, fail, book], name="meteorologist", checkpointer=InMemorySaver())
 
@@ -74,12 +64,6 @@ def agent(model: ChatOpenAI) -> Any:
 @pytest.fixture
 def handler() -> LangGraphCallbackHandler:
     return LangGraphCallbackHandler()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    yield
-    assert _langchain._open_runs()._invocations == {}
 
 
 def config(handler: Any, thread_id: str | None = "thread-1", **more: Any) -> Any:
