@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._process import instrument, uninstrument
     from ._wrapping import unwrap
+    from .anthropic import wrap_anthropic
     from .openai import wrap_openai
 
-__all__ = ["instrument", "uninstrument", "unwrap", "wrap_openai"]
+__all__ = ["instrument", "uninstrument", "unwrap", "wrap_anthropic", "wrap_openai"]
 
 # A provider's SDK is imported with its wrapper, not before.
 _HOME = {
     "instrument": "._process",
     "uninstrument": "._process",
     "unwrap": "._wrapping",
+    "wrap_anthropic": ".anthropic",
     "wrap_openai": ".openai",
 }
 

@@ -7,6 +7,7 @@ from ._instrumentor import Instrumentor
 
 # Provider -> the module of its wrapper, the instrumentor there, and what is imported of the SDK.
 _PROVIDERS = {
+    "anthropic": (".anthropic", "AnthropicInstrumentor", "anthropic"),
     "openai": (".openai", "OpenAIInstrumentor", "openai"),
 }
 

@@ -1,7 +1,6 @@
 """What `wrap_openai` promises, with the real client over real HTTP."""
 
 import asyncio
-import contextlib
 import gc
 import importlib
 import json
@@ -19,7 +18,7 @@ from opentelemetry.trace import StatusCode
 
 from pandaprobe_otel import attributes, guard, runtime
 from pandaprobe_otel.local.fake_openai import ANSWERS, FakeOpenAI
-from pandaprobe_otel.wrappers import _genai, unwrap, wrap_openai
+from pandaprobe_otel.wrappers import unwrap, wrap_openai
 
 from .conftest import Collector
 
@@ -499,23 +498,6 @@ def test_the_wrappers_load_no_provider_before_one_is_used() -> None:
 
 
 # What of OpenTelemetry's betas is used without being documented
-
-
-@pytest.mark.parametrize(
-    ("module", "name"), [(module, name) for module, names in _genai.UNDOCUMENTED.items() for name in names]
-)
-def test_the_undocumented_names_have_not_moved(module: str, name: str) -> None:
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        missing = not hasattr(found, part) and part not in _attributes_of_an_instance(found)
-        assert not missing, f"{module} has no {name} any more: adapt pandaprobe_otel/wrappers/_genai.py"
-        found = getattr(found, part, None)
-
-
-def _attributes_of_an_instance(found: Any) -> set[str]:
-    with contextlib.suppress(TypeError):
-        return set(vars(found()))
-    return set()
 
 
 def test_a_name_that_moved_costs_spans_but_no_calls(

@@ -4,7 +4,7 @@
 documentation is listed in `UNDOCUMENTED`, which a test resolves against the versions that are installed.
 """
 
-from .handlers import Recorder, TelemetryHandler
+from .handlers import Recorder, TelemetryHandler, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
 from .official import beneath, check_installed, official
 from .streams import Reader, follow, read_with
@@ -17,6 +17,7 @@ __all__ = [
     "beneath",
     "check_installed",
     "follow",
+    "is_traced",
     "official",
     "read_with",
 ]

@@ -6,17 +6,19 @@ from copy import copy
 from functools import cache
 from typing import Any
 
+from opentelemetry.context import get_value
 from opentelemetry.trace import Span, Tracer, TracerProvider
 from opentelemetry.util.genai.completion_hook import load_completion_hook
 from opentelemetry.util.genai.environment_variables import OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT
 from opentelemetry.util.genai.handler import TelemetryHandler
+from opentelemetry.util.genai.invocation import CLIENT_INFERENCE_CONTEXT_KEY
 from opentelemetry.util.genai.types import ContentCapturingMode
 
 from ... import runtime
 from ..._version import __version__
 from ...tracing.labels import Labels
 
-__all__ = ["Recorder", "TelemetryHandler"]
+__all__ = ["Recorder", "TelemetryHandler", "is_traced"]
 
 
 class Recorder:
@@ -55,6 +57,11 @@ def _content() -> str:
         return ContentCapturingMode.NO_CONTENT.name
     given = os.environ.get(OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT, "").strip()
     return given or ContentCapturingMode.SPAN_ONLY.name
+
+
+def is_traced() -> bool:
+    """Whether this runs inside a model call that has a span by OpenTelemetry's GenAI packages."""
+    return get_value(CLIENT_INFERENCE_CONTEXT_KEY) is not None
 
 
 @cache

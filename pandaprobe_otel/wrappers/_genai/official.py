@@ -45,6 +45,13 @@ UNDOCUMENTED = {
         "responses_retrieve",
         "async_responses_retrieve",
     ),
+    f"{_HOME}anthropic.patch": (
+        "messages_create",
+        "async_messages_create",
+        "messages_stream",
+        "async_messages_stream",
+    ),
+    f"{_HOME}anthropic._raw_response": ("RawResponseProxy._finalize_once",),
     f"{_HOME}openai._raw_response": ("RawResponseStreamProxy._finalize_once",),
 }
 

@@ -5,8 +5,9 @@ import atexit
 import inspect
 import os
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
+from timeit import default_timer
 from types import new_class
 from typing import Any, Protocol, cast
 
@@ -60,7 +61,7 @@ def follow(result: Any, begins: Begins) -> Any:
         result.__wrapped__ = _Entry(result.__wrapped__)
     elif AsyncStreamManagerWrapper in bases:
         _become(result, _AsyncManager, begins)
-        result.__wrapped__ = _Entry(result.__wrapped__)
+        result.__wrapped__ = _AsyncEntry(result.__wrapped__)
     elif hasattr(kind, "parse"):
         # `with_raw_response`: the stream is made when the caller parses the response.
         _become(result, _Raw, begins)
@@ -165,6 +166,10 @@ class _Entry(ObjectProxy):  # pyright: ignore[reportUntypedBaseClass, reportMiss
     def __enter__(self) -> Any:
         return self._self_enter()
 
+
+class _AsyncEntry(ObjectProxy):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
+    _self_enter: Callable[[], Any]
+
     def __aenter__(self) -> Any:
         return self._self_enter()
 
@@ -184,7 +189,9 @@ class _Manager:
         return attempt("opening a stream", entry.__wrapped__.__enter__, traced)
 
     def _wrap_stream(self, stream: Any, invocation: InferenceInvocation) -> Any:
-        return follow(cast(Any, super())._wrap_stream(stream, invocation), self._self_begins)
+        wrapper = cast(Any, super())._wrap_stream(stream, invocation)
+        timed = _time_inside(stream, _timed, invocation, self._self_begins)
+        return _follow_stream(wrapper, None if timed else self._self_begins)
 
 
 class _AsyncManager:
@@ -200,7 +207,45 @@ class _AsyncManager:
         return await attempt_async("opening a stream", entry.__wrapped__.__aenter__, traced)
 
     def _wrap_stream(self, stream: Any, invocation: InferenceInvocation) -> Any:
-        return follow(cast(Any, super())._wrap_stream(stream, invocation), self._self_begins)
+        wrapper = cast(Any, super())._wrap_stream(stream, invocation)
+        timed = _time_inside(stream, _timed_async, invocation, self._self_begins)
+        return _follow_stream(wrapper, None if timed else self._self_begins)
+
+
+def _time_inside(
+    stream: Any, timed: Callable[..., Any], invocation: InferenceInvocation, begins: Begins
+) -> bool:
+    """Takes the time inside anthropic's helper, whose `text_stream` and the like pass every wrapper by."""
+    inside = hasattr(stream, "text_stream") and hasattr(stream, "_iterator")
+    if inside:
+        stream._iterator = timed(stream._iterator, _Clock(invocation, begins))
+    return inside
+
+
+class _Clock:
+    def __init__(self, invocation: InferenceInvocation, begins: Begins) -> None:
+        self._invocation = invocation
+        self._begins = begins
+        self._running = False
+
+    @guard.never_raises
+    def see(self, chunk: Any) -> None:
+        self._running = self._running or self._begins(chunk)
+        if self._running:
+            # The class's, past what stands before it on this object.
+            type(self._invocation)._on_stream_chunk(self._invocation, default_timer())
+
+
+def _timed(chunks: Iterator[Any], clock: _Clock) -> Iterator[Any]:
+    for chunk in chunks:
+        clock.see(chunk)
+        yield chunk
+
+
+async def _timed_async(chunks: AsyncIterator[Any], clock: _Clock) -> AsyncIterator[Any]:
+    async for chunk in chunks:
+        clock.see(chunk)
+        yield chunk
 
 
 class _Raw:
@@ -208,14 +253,37 @@ class _Raw:
 
     _self_begins: Begins
     _self_was_parsed = False
+    _self_stream: Any = None
 
     def parse(self, *args: Any, **kwargs: Any) -> Any:
         self._self_was_parsed = True
         parsed = cast(Any, super()).parse(*args, **kwargs)
-        return self._later(parsed) if inspect.isawaitable(parsed) else follow(parsed, self._self_begins)
+        return self._later(parsed) if inspect.isawaitable(parsed) else self._followed(parsed)
 
     async def _later(self, parsed: Awaitable[Any]) -> Any:
-        return follow(await parsed, self._self_begins)
+        return self._followed(await parsed)
+
+    def _followed(self, parsed: Any) -> Any:
+        me = cast(Any, self)
+        if self._self_stream is not None and parsed is self._self_stream.__wrapped__:
+            return self._self_stream
+        stream = follow(parsed, self._self_begins)
+        if getattr(me, "_self_stream_wrapper", None) is stream is not None:
+            # Anthropic's proxy, at its end, knows streams only by their very type.
+            me._self_stream_wrapper, self._self_stream = None, stream
+        return stream
+
+    def _finalize_close_fallback(self) -> None:
+        cast(Any, super())._finalize_close_fallback()
+        self._end_stream()
+
+    async def _afinalize_close_fallback(self) -> None:
+        await cast(Any, super())._afinalize_close_fallback()
+        self._end_stream()
+
+    def _end_stream(self) -> None:
+        if self._self_stream is not None:
+            self._self_stream._finalize_success()
 
     @guard.never_raises
     def _pandaprobe_abandon(self) -> None:

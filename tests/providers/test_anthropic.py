@@ -1,0 +1,205 @@
+"""What `wrap_anthropic` promises for each surface of the anthropic package, against aimock."""
+
+import gc
+from typing import Any
+
+import pytest
+from aimock import AIMock
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
+from pandaprobe_otel.testing import Captured, assert_session
+from pandaprobe_otel.wrappers import instrument, uninstrument, unwrap, wrap_anthropic
+
+from .conftest import ANSWER
+from .surfaces import (
+    Surface,
+    assert_answer,
+    assert_error,
+    assert_tool_call,
+    attributes,
+    close,
+    collect,
+    outcome,
+    parts,
+    run_in_session,
+)
+
+anthropic = pytest.importorskip("anthropic")
+
+MODEL = "claude-opus-4-8"
+TOOL = {
+    "name": "get_weather",
+    "description": "The weather.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+SURFACES: dict[str, Surface] = {
+    "messages.create": lambda client, ask: client.messages.create(**ask),
+    "messages.create, stream=True": lambda client, ask: client.messages.create(**ask, stream=True),
+    "messages.stream": lambda client, ask: client.messages.stream(**ask),
+    "messages.parse": lambda client, ask: client.messages.parse(**ask),
+    "beta.messages.create": lambda client, ask: client.beta.messages.create(**ask),
+    "beta.messages.create, stream=True": lambda client, ask: client.beta.messages.create(**ask, stream=True),
+    "beta.messages.stream": lambda client, ask: client.beta.messages.stream(**ask),
+    "beta.messages.parse": lambda client, ask: client.beta.messages.parse(**ask),
+    "messages.with_raw_response.create": lambda client, ask: client.messages.with_raw_response.create(**ask),
+    "messages.with_raw_response.create, stream=True": (
+        lambda client, ask: client.messages.with_raw_response.create(**ask, stream=True)
+    ),
+    "messages.with_streaming_response.create": (
+        lambda client, ask: client.messages.with_streaming_response.create(**ask)
+    ),
+    "with_options().messages.create": lambda client, ask: client.with_options().messages.create(**ask),
+}
+STREAMS = [name for name in SURFACES if "stream" in name and "streaming_response" not in name]
+
+
+def ask(prompt: str, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": MODEL, "max_tokens": 99, "messages": messages, **more}
+
+
+@pytest.fixture(params=["sync", "async"])
+async def make(request: pytest.FixtureRequest, mock: AIMock) -> Any:
+    kind = anthropic.Anthropic if request.param == "sync" else anthropic.AsyncAnthropic
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(kind(base_url=mock.url, api_key="none", max_retries=0))
+        return made[-1]
+
+    yield make
+    await close(made)
+
+
+@pytest.fixture
+def client(mock: AIMock) -> Any:
+    with anthropic.Anthropic(base_url=mock.url, api_key="none", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(params=SURFACES)
+def surface(request: pytest.FixtureRequest) -> Any:
+    if "parse" in request.param and not hasattr(anthropic.resources.messages.Messages, "parse"):
+        pytest.skip("this version has no parse()")
+    return request.param
+
+
+async def test_an_answer(make: Any, surface: str, spans: Captured) -> None:
+    request = ask("Hello.", system="Be brief.", stop_sequences=["END"])
+    plain = await outcome(SURFACES[surface], make(), request)
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_anthropic(make()), request)
+    assert seen == plain, seen
+    assert_answer(span, ANSWER, provider="anthropic", model=MODEL)
+    assert [part["content"] for part in parts(span, "input")] == ["Hello."]
+    found = attributes(span)
+    assert "Be brief." in found["gen_ai.system_instructions"]
+    assert (found["gen_ai.usage.input_tokens"], found["gen_ai.usage.output_tokens"]) == (12, 7)
+    assert (found["gen_ai.request.stop_sequences"], found["gen_ai.request.max_tokens"]) == (("END",), 99)
+    assert ("gen_ai.response.time_to_first_chunk" in found) == (surface in STREAMS)
+
+
+async def test_a_tool_call(make: Any, surface: str, spans: Captured) -> None:
+    request = ask("weather", tools=[TOOL])
+    plain = await outcome(SURFACES[surface], make(), request)
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_anthropic(make()), request)
+    assert seen == plain, seen
+    assert_tool_call(span, "get_weather", {"city": "Paris"})
+    assert "get_weather" in attributes(span)["gen_ai.tool.definitions"]
+
+
+async def test_an_error_of_the_api(make: Any, surface: str, spans: Captured) -> None:
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_anthropic(make()), ask("too many"))
+    assert seen == ("RateLimitError", 429)
+    assert_error(span, "RateLimitError")
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_stream_that_is_broken_off_is_no_failure(make: Any, name: str, spans: Captured) -> None:
+    client = wrap_anthropic(make())
+    await collect(SURFACES[name](client, ask("Hello.")), limit=4)
+    gc.collect()
+    (span,) = spans.spans
+    assert span.status.status_code is StatusCode.UNSET
+    assert ANSWER.startswith(parts(span)[0]["content"])
+    assert "gen_ai.response.time_to_first_chunk" in attributes(span)
+
+
+async def test_reasoning_is_on_the_span(make: Any, spans: Captured) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    request = ask("think", thinking=thinking, max_tokens=2048, model="claude-sonnet-5")
+    for name in ("messages.create", "messages.stream"):
+        await collect(SURFACES[name](wrap_anthropic(make()), request))
+        assert [part["content"] for part in parts(spans.spans[-1])] == ["Two and two.", "Four."]
+
+
+async def test_the_text_of_the_helper_is_timed_too(client: Any, spans: Captured) -> None:
+    with wrap_anthropic(client).messages.stream(**ask("Hello.")) as stream:
+        assert "".join(stream.text_stream) == ANSWER
+    with client.messages.stream(**ask("Hello.")) as stream:
+        assert stream.get_final_message().content[0].text == ANSWER
+    for span in spans.spans:
+        assert 0 < attributes(span)["gen_ai.response.time_to_first_chunk"] < 60
+
+
+def test_labels_hold_for_streams_and_copies(client: Any, spans: Captured) -> None:
+    wrap_anthropic(client, session_id="mine", user_id="ada", tags=["a"])
+    with client.messages.stream(**ask("Hello.")) as stream:
+        inside = spans.tracer.start_span("inside")
+        stream.until_done()
+    inside.end()
+    list(client.with_options(timeout=9).beta.messages.create(**ask("Hello."), stream=True))
+    made = [span for span in spans.spans if span is not inside]
+    assert_session([span for span in made if span.name != "inside"], "mine")
+    assert [attributes(span).get("pandaprobe.tags") for span in made if span.name != "inside"] == [("a",)] * 2
+
+
+@pytest.fixture
+def native(spans: Captured) -> Any:
+    """The spans that the package itself makes go where ours go."""
+    if not hasattr(anthropic.Anthropic, "open_telemetry"):
+        pytest.skip("this version makes no spans of its own")
+    return {"tracer_provider": spans.tracer_provider}
+
+
+def test_inside_a_traced_call_the_package_makes_no_span_of_its_own(
+    client: Any, native: Any, spans: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "get_tracer", lambda *args, **_: spans.tracer_provider.get_tracer(args[0]))
+    client.messages.create(**ask("Hello."))
+    assert [span.name for span in spans.spans] == ["anthropic.messages.create"]
+    wrap_anthropic(client).messages.create(**ask("Hello."))
+    assert [span.name for span in spans.spans[1:]] == [f"chat {MODEL}"]
+    unwrap(client).messages.create(**ask("Hello."))
+    assert [span.name for span in spans.spans[2:]] == ["anthropic.messages.create"]
+
+
+def test_a_client_that_was_told_to_make_spans_goes_on_in_the_session_named(
+    mock: AIMock, native: Any, spans: Captured
+) -> None:
+    with anthropic.Anthropic(base_url=mock.url, api_key="none", open_telemetry=native) as client:
+        wrap_anthropic(client, session_id="mine").messages.create(**ask("Hello."))
+    assert [span.name for span in spans.spans] == ["anthropic.messages.create"]
+    assert_session(spans.spans, "mine")
+
+
+def test_the_whole_process_is_traced_until_it_is_undone(client: Any, spans: Captured) -> None:
+    instrument("anthropic")
+    try:
+        client.messages.create(**ask("Hello."))
+        wrap_anthropic(client, session_id="mine")
+        client.messages.create(**ask("Hello."))
+        with client.beta.messages.stream(**ask("Hello.")) as stream:
+            stream.until_done()
+        assert [parts(span)[0]["content"] for span in spans.spans] == [ANSWER] * 3
+        assert_session(spans.spans[1:], "mine")
+    finally:
+        uninstrument("anthropic")
+    unwrap(client).messages.create(**ask("Hello."))
+    assert len(spans.spans) == 3
+
+
+@pytest.mark.parametrize("given", [None, object(), anthropic, anthropic.Anthropic])
+def test_anything_but_a_client_is_refused_with_the_fix(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"write wrap_anthropic\(anthropic\.Anthropic\(\)\)"):
+        wrap_anthropic(given)
