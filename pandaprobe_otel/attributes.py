@@ -25,8 +25,9 @@ URL_FULL = "url.full"
 # Their spellings until semantic conventions 1.20 and 1.21; instrumentations still use them by default.
 NET_PEER_NAME = "net.peer.name"
 HTTP_URL = "http.url"
-# Semantic conventions, messaging (development).
+# Semantic conventions, messaging and RPC (development).
 MESSAGING_SYSTEM = "messaging.system"
+RPC_SYSTEM = "rpc.system"
 
 # GenAI semantic conventions (development).
 GEN_AI_OPERATION_NAME = "gen_ai.operation.name"

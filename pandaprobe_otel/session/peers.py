@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.trace import Span, SpanKind
 
-from ..attributes import HTTP_URL, MESSAGING_SYSTEM, NET_PEER_NAME, SERVER_ADDRESS, URL_FULL
+from ..attributes import HTTP_URL, MESSAGING_SYSTEM, NET_PEER_NAME, RPC_SYSTEM, SERVER_ADDRESS, URL_FULL
 
 _URLS = (URL_FULL, HTTP_URL)
 # Not `network.peer.address` and its like: behind a proxy that is the proxy.
@@ -20,7 +20,7 @@ _SINGLE_LABEL = re.compile(r"(?!0x[0-9a-f]*$)(?=.*[a-z])[a-z0-9_-]+")
 _INTERNAL_SUFFIXES = (".local", ".internal", ".svc", ".localhost")
 
 
-def is_ours(span: Span, listed: Collection[str]) -> bool:
+def is_ours(span: Span, listed: Collection[str], *, into_headers: bool) -> bool:
     """Whether what is sent under `span` stays inside: its peer is an internal or a listed host, or a queue.
 
     Instrumentations of clients name the peer on the span before they inject. A peer that nobody names may be
@@ -29,13 +29,15 @@ def is_ours(span: Span, listed: Collection[str]) -> bool:
     Args:
         span: The span that is current where something is injected.
         listed: Names of hosts; one with a dot in front stands for all below it.
+        into_headers: Whether it goes into plain headers.
     """
     kind = getattr(span, "kind", None)
-    if kind is SpanKind.PRODUCER:
-        return True
-    if kind is not SpanKind.CLIENT:
-        return False
     attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    # Under one span botocore writes into the message and into the headers of the request to AWS.
+    if kind is SpanKind.PRODUCER and not (into_headers and attributes.get(RPC_SYSTEM) == "aws-api"):
+        return True
+    if kind not in (SpanKind.CLIENT, SpanKind.PRODUCER):
+        return False
     hosts = set(_hosts(attributes))
     if not hosts:
         return MESSAGING_SYSTEM in attributes

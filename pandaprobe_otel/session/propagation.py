@@ -145,7 +145,7 @@ class PandaProbePropagator(TextMapPropagator):
     def _inject(self, carrier: CarrierT, context: Context, setter: Setter[CarrierT]) -> None:
         may_leave, members = False, ""
         try:
-            may_leave = bool(context.get(_DELIBERATE)) or _may_leave(context)
+            may_leave = bool(context.get(_DELIBERATE)) or _may_leave(context, setter)
             if may_leave and (self._carries_baggage or context.get(_DELIBERATE)):
                 members = _written(_rules, context)
         except Exception as error:
@@ -195,8 +195,9 @@ class _Adding(Setter[Any]):
         self._setter.set(carrier, key, value)
 
 
-def _may_leave(context: Context) -> bool:
-    return is_ours(get_current_span(context), _rules.propagate_to if _rules else ())
+def _may_leave(context: Context, setter: Setter[Any]) -> bool:
+    listed = _rules.propagate_to if _rules else ()
+    return is_ours(get_current_span(context), listed, into_headers=setter is default_setter)
 
 
 def _written(rules: _Rules | None, context: Context) -> str:

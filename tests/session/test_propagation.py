@@ -96,6 +96,7 @@ def test_session_and_user_go_from_one_service_to_the_next(sent: Any, stamp: Any)
         (SpanKind.CLIENT, {"network.peer.address": "127.0.0.1"}, False),
         (SpanKind.CLIENT, {"rpc.system": "grpc", "rpc.service": "google.ai.Prediction"}, False),
         (SpanKind.CLIENT, {"messaging.system": "aws.sqs", "server.address": "sqs.amazonaws.com"}, False),
+        (SpanKind.PRODUCER, {"messaging.system": "aws.sns", "rpc.system": "aws-api"} | VENDOR, False),
         (SpanKind.CLIENT, {}, False),
         (SpanKind.SERVER, {"server.address": "127.0.0.1"}, False),
         (SpanKind.INTERNAL, {"server.address": "127.0.0.1"}, False),
