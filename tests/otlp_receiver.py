@@ -6,12 +6,14 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -78,7 +80,12 @@ class Receiver:
                 if self.headers["Content-Type"] == "application/json":
                     receiver.bodies.append(json.loads(body))
                 elif 200 <= status < 300:
-                    receiver.requests.append(ExportTraceServiceRequest.FromString(gzip.decompress(body)))
+                    try:
+                        request = ExportTraceServiceRequest.FromString(gzip.decompress(body))
+                    except (OSError, EOFError, zlib.error, DecodeError):
+                        status = 400
+                    else:
+                        receiver.requests.append(request)
                 if answer is Fault.SLOW:
                     time.sleep(_SLOW_SECONDS)
                 missing = 100 if answer is Fault.HALF_A_BODY else 0
