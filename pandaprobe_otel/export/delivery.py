@@ -72,7 +72,7 @@ class Delivery(Forked):
         self._held_until = 0.0
         self._wait = _FIRST_WAIT
         self._last_put = 0
-        self._known_dropped = 0
+        self._known_lost = {"spool full": 0, "spool damaged": 0}
         self._drained_to = 0
         # Nothing more gets through before the last of those that wait stops waiting.
         self._is_hopeless = False
@@ -90,18 +90,22 @@ class Delivery(Forked):
     def put(self, kind: str, body: bytes, spans: int) -> None:
         """Spools an item and has it sent."""
         seq = self._spool.put(kind, body, spans)
-        self._count_dropped()
+        self._count_lost()
         with self._wake:
             self._last_put = max(self._last_put, seq)
             self._start()
             self._wake.notify_all()
 
-    def _count_dropped(self) -> None:
-        dropped = self._spool.stats.dropped
-        if dropped > self._known_dropped:
-            self._stats.lose("spool full", dropped - self._known_dropped)
-            self._on_error(f"{dropped - self._known_dropped} spans are lost: the spool is full")
-            self._known_dropped = dropped
+    def _count_lost(self) -> None:
+        spool = self._spool.stats
+        for cause, count in (("spool full", spool.dropped), ("spool damaged", spool.lost)):
+            more, self._known_lost[cause] = count - self._known_lost[cause], count
+            if more:
+                self._lose(cause, more)
+
+    def _lose(self, cause: str, spans: int) -> None:
+        self._stats.lose(cause, spans)
+        self._on_error(f"{spans} spans are lost: {cause}")
 
     def flush(self, timeout: float) -> bool:
         """Waits until what was put is sent; whether it was, within `timeout` seconds."""
@@ -125,6 +129,7 @@ class Delivery(Forked):
         if self._thread is not None:
             self._thread.join(max(0.0, self._end_at - monotonic()))
         self._spool.close()
+        self._count_lost()
         self._connection.close()
         return self._arrived
 
@@ -166,9 +171,11 @@ class Delivery(Forked):
     def _round(self) -> float | None:
         """Sends one request; seconds to sleep then, None for until there is more."""
         now, final, put = monotonic(), self._end_at < _NEVER, self._last_put
+        # Also while nothing can be sent: what is in memory outlives a file that is damaged.
+        has_all = self._load(now)
+        self._count_lost()
         if now < self._held_until:
             return self._held_until - now
-        has_all = self._load(now)
         request = self._wire.next(now, final=final)
         self._forget(self._wire.settled())
         if request is None:
@@ -233,8 +240,7 @@ class Delivery(Forked):
     def _settle(self, request: Request, settled: Settled, cause: str) -> None:
         self._stats.add(sent=request.spans - settled.rejected)
         if settled.rejected:
-            self._stats.lose(cause, settled.rejected)
-            self._on_error(f"{settled.rejected} spans are lost: {cause}")
+            self._lose(cause, settled.rejected)
         self._forget(settled)
 
     def _forget(self, settled: Settled) -> None:

@@ -22,7 +22,6 @@ from pandaprobe_otel.export.spool import Load, Spool, disk, project_key
 from pandaprobe_otel.export.spool import spool as spool_module
 
 MIB = 1 << 20
-FAR = 1e9
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -75,7 +74,7 @@ def killed(code: str, *arguments: object) -> None:
 
 
 def bodies(spool: Spool, limit: int = 10_000) -> list[bytes]:
-    return [item.body for item in spool.take(limit, now=FAR)]
+    return [item.body for item in spool.take(limit)]
 
 
 def files(folder: Path) -> list[str]:
@@ -110,35 +109,13 @@ def test_items_come_back_oldest_first_until_they_are_acknowledged(opened: Callab
     assert bodies(spool) == [b"{}"]
 
 
-def test_an_item_that_is_held_back_does_not_hold_up_the_rest(opened: Callable[..., Spool]) -> None:
-    spool = opened()
-    first, second = spool.put("spans", b"first", 1), spool.put("spans", b"second", 1)
-    now = time.monotonic()
-    spool.take(2)
-    spool.retry_later(first, 30, done=b"half")
-    assert [item.body for item in spool.take(2, now=now)] == [b"second"]
-    assert spool.next_ready(now=now) == 0
-    spool.ack([second])
-    assert spool.next_ready(now=now) == pytest.approx(30, abs=5)
-    (item,) = spool.take(2, now=now + 60)
-    assert (item.body, item.attempts, item.done) == (b"first", 1, b"half")
-    spool.retry_later(first, 30)
-    assert spool.take(1, now=FAR)[0].done == b"half"
-    spool.ack([first])
-    assert spool.next_ready() is None
-
-
 def test_an_item_can_be_handled_by_its_number_alone(opened: Callable[..., Spool]) -> None:
     for spool in (opened(), opened(directory=None)):
-        spool.retry_later(spool.put("spans", b"later", 1), 30)
         spool.set_aside(spool.put("spans", b"aside", 1), "status 400")
         spool.ack([spool.put("spans", b"gone", 1), 999, 7 << 40])
-        spool.retry_later(999, 1)
         spool.set_aside(999, "unknown")
         assert spool.take(9) == []
-        assert spool.pending().items == 1
-        (item,) = spool.take(9, now=FAR)
-        spool.ack([item.seq])
+        assert spool.pending().items == 0
 
 
 def test_what_is_set_aside_is_kept_and_shown_but_not_sent(opened: Callable[..., Spool], folder: Path) -> None:
@@ -146,7 +123,6 @@ def test_what_is_set_aside_is_kept_and_shown_but_not_sent(opened: Callable[..., 
     for body in (b"poison", b"good"):
         spool.put("spans", body, 3)
     poison = spool.take(1)[0].seq
-    spool.retry_later(poison, 0)
     spool.set_aside(poison, "status 400")
     assert bodies(spool) == [b"good"]
     assert spool.stats.set_aside == 1
@@ -154,7 +130,7 @@ def test_what_is_set_aside_is_kept_and_shown_but_not_sent(opened: Callable[..., 
     later = opened()
     assert later.adopt() == 1
     (aside,) = later.set_aside_items()
-    assert (aside.item.body, aside.item.count, aside.item.attempts) == (b"poison", 3, 1)
+    assert (aside.item.body, aside.item.count) == (b"poison", 3)
     assert aside.reason == "status 400"
     assert aside.since == pytest.approx(time.time(), abs=60)
 
@@ -216,15 +192,12 @@ def test_a_process_that_is_killed_loses_nothing(opened: Callable[..., Spool], tm
             spool.put("spans", b"%d" % number, 1)
         items = spool.take(10)
         spool.ack(item.seq for item in items[:5])
-        spool.retry_later(items[5].seq, 3600, done=b"half")
         """,
         tmp_path,
     )
     spool = opened()
     spool.put("spans", b"new", 1)
     assert spool.adopt() == spool.stats.adopted == 95
-    first = spool.take(1)[0]
-    assert (first.body, first.attempts, first.done) == (b"5", 1, b"half")
     assert bodies(spool) == [b"%d" % number for number in range(5, 100)] + [b"new"]
     spool.ack(item.seq for item in spool.take(95))
     assert bodies(spool) == [b"new"]
@@ -464,9 +437,8 @@ def test_where_no_file_can_be_items_are_in_memory_with_one_warning(
     spool = opened(directory=tmp_path / "file" / "below")
     seqs = [spool.put("spans", b"%d" % number, 5) for number in range(3)]
     assert bodies(spool) == [b"0", b"1", b"2"]
-    spool.retry_later(seqs[0], 60)
     spool.set_aside(seqs[1], "status 400")
-    assert [item.body for item in spool.take(9)] == [b"2"]
+    assert [item.body for item in spool.take(9)] == [b"0", b"2"]
     assert [aside.item.body for aside in spool.set_aside_items()] == [b"1"]
     assert spool.adopt() == 0
     spool.ack([seqs[2]])
@@ -516,8 +488,6 @@ def test_a_disk_that_is_full_holds_what_it_can_and_more_when_there_is_room(
             for body in expected:
                 spool.put("spans", body, 1)
             assert bodies(spool) == expected
-            spool.retry_later(spool.take(1)[0].seq, 0, done=b"noted")
-            assert (spool.take(1)[0].attempts, spool.take(1)[0].done) == (1, b"noted")
             found: list[bytes] = []
             while items := spool.take(3):
                 found += [item.body for item in items]
@@ -541,9 +511,8 @@ def test_what_is_in_memory_goes_to_the_disk_when_it_works_again(
     monkeypatch.setattr(spool_module, "DISK_PAUSE", 0.0)
     folder.touch()
     spool = opened()
-    first = spool.put("spans", b"first", 1)
+    spool.put("spans", b"first", 1)
     spool.take(1)
-    spool.retry_later(first, 0, done=b"half")
     folder.unlink()
     spool.put("spans", b"second", 1)
     assert ".db" in files(folder)
@@ -551,10 +520,7 @@ def test_what_is_in_memory_goes_to_the_disk_when_it_works_again(
     spool.close()
     assert spool.stats.lost == 0
     spool.adopt()
-    assert [(item.body, item.attempts, item.done) for item in spool.take(9)] == [
-        (b"first", 1, b"half"),
-        (b"second", 0, b""),
-    ]
+    assert bodies(spool) == [b"first", b"second"]
 
 
 def test_a_file_that_somebody_locks_is_not_waited_for(
@@ -643,6 +609,25 @@ def test_a_file_damaged_while_it_is_used_is_replaced(opened: Callable[..., Spool
     assert len(list(folder.glob("*.db"))) == 1
 
 
+def test_of_a_file_that_is_damaged_what_was_taken_is_not_lost_yet(
+    opened: Callable[..., Spool], folder: Path
+) -> None:
+    spool = opened()
+    for number in range(20):
+        spool.put("spans", b"%04d" % number, 1)
+    taken = spool.take(10)
+    for path in folder.glob("*.db*"):
+        path.write_bytes(os.urandom(path.stat().st_size))
+    spool.put("spans", b"new", 1)
+    assert not spool.is_durable
+    rest = spool.take(20, besides=[item.seq for item in taken])
+    assert spool.stats.lost == 11 - len(rest)
+    assert rest[-1].body == b"new"
+    spool.ack(item.seq for item in [*taken[:-1], *rest])
+    spool.close()
+    assert spool.stats.lost == 12 - len(rest)
+
+
 def test_a_folder_that_somebody_removes_is_made_anew(opened: Callable[..., Spool], folder: Path) -> None:
     spool = opened()
     for number in range(10):
@@ -681,7 +666,7 @@ def test_threads_share_a_spool(opened: Callable[..., Spool]) -> None:
 
 
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["put", "take", "ack", "later", "aside", "again"]), st.integers(0, 9)),
+    st.tuples(st.sampled_from(["put", "take", "ack", "aside"]), st.integers(0, 9)),
     max_size=30,
 )
 
@@ -699,15 +684,11 @@ def test_disk_and_memory_do_the_same(operations: list[tuple[str, int]]) -> None:
                 if operation == "put":
                     held.append(spool.put("spans", b"%d" % number * 20, number))
                 elif operation == "take":
-                    log.append([(i.seq, i.body, i.attempts, i.done) for i in spool.take(number, now=0)])
+                    log.append(spool.take(number))
                 elif operation == "ack":
                     spool.ack(held[:number:2])
-                elif operation == "later":
-                    [spool.retry_later(seq, 60, done=b"%d" % number) for seq in held[number : number + 1]]
-                elif operation == "aside":
-                    [spool.set_aside(seq, "reason") for seq in held[number : number + 1]]
                 else:
-                    log.append([(i.seq, i.body, i.attempts, i.done) for i in spool.take(number, now=FAR)])
+                    [spool.set_aside(seq, "reason") for seq in held[number : number + 1]]
                 log.append((spool.pending(), spool.stats.dropped, spool.stats.set_aside))
             log.append([(aside.item, aside.reason) for aside in spool.set_aside_items()])
             said.append(log)

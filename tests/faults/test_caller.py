@@ -7,9 +7,9 @@ from otlp_receiver import Answer, Receiver
 
 # What the scheduler and the interpreter lock do to this thread is not ours to promise, so that
 # * spans of a bare provider, whose exporter does no more than encode, are timed in turn with ours,
-# * Python is asked to hand its lock over after 0.2 ms and not 5, which any thread that computes would hold it for,
-# * of eight windows of a thousand spans each the quietest counts: every one of them sees some eight batches leave, and
-#   would see whatever a batch has to wait for.
+# * Python is asked to hand its lock over after 0.2 ms and not 5: any thread that computes holds it so long,
+# * of eight windows of a thousand spans each the quietest counts: every one of them sees some eight batches
+#   leave, and would see whatever a batch has to wait for.
 # CPU time has no such noise, and counts for all spans together.
 CODE = """
 import gc, gzip
@@ -47,7 +47,8 @@ for window in range(8):
     control.append(p999([their[0] for their, _ in pairs]))
     measured.append(p999([our[0] for _, our in pairs]))
     cpus += [our[1] for _, our in pairs]
-tell(control=min(control), wall=min(measured), cpu=p999(cpus), spooled=pandaprobe.get_client().stats().spooled)
+spooled = pandaprobe.get_client().stats().spooled
+tell(control=min(control), wall=min(measured), cpu=p999(cpus), spooled=spooled)
 os._exit(0)
 """
 SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"

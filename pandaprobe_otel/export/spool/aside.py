@@ -66,11 +66,11 @@ def _insert(db: "sqlite3.Connection", aside: SetAside) -> None:
     item = aside.item
     db.execute(
         "CREATE TABLE IF NOT EXISTS items (number INTEGER PRIMARY KEY, since REAL, reason TEXT, seq INTEGER,"
-        " kind TEXT, count INTEGER, attempts INTEGER, done BLOB, body BLOB)"
+        " kind TEXT, count INTEGER, body BLOB)"
     )
     db.execute(
-        "INSERT INTO items VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (aside.since, aside.reason, item.seq, item.kind, item.count, item.attempts, item.done, item.body),
+        "INSERT INTO items VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+        (aside.since, aside.reason, item.seq, item.kind, item.count, item.body),
     )
 
 
@@ -89,6 +89,6 @@ def _read(path: Path) -> list[SetAside]:
 
     with os_errors(), closing(connect(path)) as db:
         rows = db.execute(
-            "SELECT since, reason, seq, kind, body, count, attempts, done FROM items ORDER BY number"
+            "SELECT since, reason, seq, kind, body, count FROM items ORDER BY number"
         ).fetchall()
     return [SetAside(Item(*row[2:]), row[1], row[0]) for row in rows]

@@ -91,8 +91,8 @@ class FileQueue:
         # The body is last: SQLite reads what stands before it without it.
         with self._db:
             self._db.execute(
-                "CREATE TABLE IF NOT EXISTS items (seq INTEGER PRIMARY KEY, kind TEXT, count INTEGER,"
-                " attempts INTEGER, done BLOB, body BLOB)"
+                "CREATE TABLE IF NOT EXISTS items"
+                " (seq INTEGER PRIMARY KEY, kind TEXT, count INTEGER, body BLOB)"
             )
         weigh = "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(length(body)), 0) FROM items"
         self.load = Load(*self._db.execute(weigh).fetchone())
@@ -101,18 +101,18 @@ class FileQueue:
     @os_errors()
     def put(self, items: Iterable[Item]) -> None:
         """Takes items, all or none."""
-        rows = [(i.seq - self.base, i.kind, i.count, i.attempts, i.done, i.body) for i in items]
+        rows = [(item.seq - self.base, item.kind, item.count, item.body) for item in items]
         with self._db:
             # A commit that failed may have been one all the same.
-            self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)", rows)
-        self.load += Load(len(rows), sum(row[2] for row in rows), sum(len(row[5]) for row in rows))
+            self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)", rows)
+        self.load += Load(len(rows), sum(row[2] for row in rows), sum(len(row[3]) for row in rows))
         self._peak = max(self._peak, self.load.bytes)
 
     @os_errors()
     def get(self, seq: int) -> Item | None:
         """The item of that number."""
         row = self._db.execute(
-            "SELECT kind, body, count, attempts, done FROM items WHERE seq = ?", (seq - self.base,)
+            "SELECT kind, body, count FROM items WHERE seq = ?", (seq - self.base,)
         ).fetchone()
         return Item(seq, *row) if row else None
 
@@ -124,14 +124,6 @@ class FileQueue:
         ).fetchall()
         seqs = [self.base + seq for (seq,) in rows if self.base + seq not in hidden]
         return [item for seq in seqs[:limit] if (item := self.get(seq))]
-
-    @os_errors()
-    def update(self, seq: int, attempts: int, done: bytes) -> None:
-        """Notes an attempt."""
-        with self._db:
-            self._db.execute(
-                "UPDATE items SET attempts = ?, done = ? WHERE seq = ?", (attempts, done, seq - self.base)
-            )
 
     @os_errors()
     def delete(self, seqs: Iterable[int]) -> None:

@@ -1,7 +1,7 @@
 """What waits in the spool, and the queue that holds it in memory."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -10,16 +10,13 @@ from typing import NamedTuple
 class Item:
     """One request that has not been delivered yet.
 
-    `kind` is "spans" or "score", `count` the spans in `body`, `attempts` how often it was tried, and `done`
-    what the wire noted about the part that did arrive.
+    `kind` is "spans" or "score", and `count` the spans in `body`.
     """
 
     seq: int
     kind: str
     body: bytes
     count: int
-    attempts: int = 0
-    done: bytes = b""
 
     @property
     def load(self) -> "Load":
@@ -77,11 +74,6 @@ class MemoryQueue:
     def read(self, limit: int, hidden: Collection[int]) -> list[Item]:
         """The oldest items that are not hidden."""
         return list(islice((item for item in self._items.values() if item.seq not in hidden), limit))
-
-    def update(self, seq: int, attempts: int, done: bytes) -> None:
-        """Notes an attempt."""
-        if seq in self._items:
-            self._items[seq] = replace(self._items[seq], attempts=attempts, done=done)
 
     def delete(self, seqs: Iterable[int]) -> None:
         """Removes the items that are there."""

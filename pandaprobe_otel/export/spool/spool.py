@@ -43,7 +43,7 @@ class SpoolStats:
     """What happened to items besides delivery, in this process.
 
     `dropped` are spans that went because the spool was full, `lost` those in memory at the end or in a file
-    of this process that was damaged; nobody knows how many were in another's. `adopted` and `set_aside`
+    that was damaged; nobody knows how many were in one that cannot even be opened. `adopted` and `set_aside`
     count items.
     """
 
@@ -51,16 +51,6 @@ class SpoolStats:
     lost: int = 0
     adopted: int = 0
     set_aside: int = 0
-
-
-@dataclass
-class _State:
-    """What this process knows of an item that it took, also when the disk does not take note of it."""
-
-    load: Load
-    attempts: int
-    done: bytes
-    ready_at: float = -math.inf
 
 
 class Spool(Forked):
@@ -93,7 +83,9 @@ class Spool(Forked):
         self._disk = Disk(self._folder)
         self._memory = MemoryQueue()
         self._aside = Aside(self._folder, self._max_bytes // _ASIDE_SHARE)
-        self._states: dict[int, _State] = {}
+        # What was taken, by number; of a damaged file, only whoever took it has it.
+        self._known: dict[int, Load] = {}
+        self._only_taken: dict[int, Load] = {}
         # Delivered or dropped, though the disk still has them: not taken again.
         self._gone: dict[int, Load] = {}
         self._taken: frozenset[int] = frozenset()
@@ -125,53 +117,27 @@ class Spool(Forked):
             self._keep_to_bound()
             return seq
 
-    def take(self, limit: int, *, besides: Collection[int] = (), now: float | None = None) -> list[Item]:
-        """The oldest items that are ready, at most `limit`; they stay until they are acknowledged.
+    def take(self, limit: int, *, besides: Collection[int] = ()) -> list[Item]:
+        """The oldest items, at most `limit`; they stay until they are acknowledged.
 
         Args:
             limit: The most items.
             besides: The numbers of those that are taken already.
-            now: The time on the clock of `time.monotonic`.
         """
         with self._held():
-            now = monotonic() if now is None else now
-            waiting = {seq for seq, state in self._states.items() if state.ready_at > now}
-            hidden = waiting | self._gone.keys() | set(besides)
+            hidden = self._gone.keys() | set(besides)
             items: list[Item] = []
             for queue in self._queues():
                 if len(items) < limit:
                     items += self._read(queue, limit - len(items), hidden)
             self._taken = frozenset(besides).union(item.seq for item in items)
-            return [self._known(item) for item in items]
+            self._known |= {item.seq: item.load for item in items}
+            return items
 
     def ack(self, seqs: Iterable[int]) -> None:
         """Forgets items that were delivered."""
         with self._held():
-            states = {seq: self._states.get(seq) for seq in seqs}
-            self._delete({seq: state.load if state else Load() for seq, state in states.items()})
-
-    def retry_later(self, seq: int, seconds: float, *, done: bytes | None = None) -> None:
-        """Counts an attempt, and holds the item back without holding up the others.
-
-        Args:
-            seq: The item's number.
-            seconds: How long it is held back; a later process tries at once.
-            done: What `Item.done` becomes; it stays as it was when not given.
-        """
-        with self._held():
-            if seq not in self._states:
-                self._get(seq)
-            state = self._states.get(seq)
-            if state is None:
-                return
-            state.attempts += 1
-            state.done = state.done if done is None else done
-            state.ready_at = monotonic() + seconds
-            for queue in self._queues_of(seq):
-                try:
-                    queue.update(seq, state.attempts, state.done)
-                except OSError as error:
-                    self._failed(queue, error)
+            self._delete({seq: self._known.get(seq, Load()) for seq in seqs})
 
     def set_aside(self, seq: int, reason: str) -> None:
         """Keeps an item for its owner to look at; it is not sent any more.
@@ -201,20 +167,13 @@ class Spool(Forked):
     def is_durable(self) -> bool:
         """Whether everything that waits would survive the process."""
         with self._held():
-            return self._folder is not None and not self._memory.load.items
+            return self._folder is not None and not self._memory.load.items and not self._only_taken
 
     def pending(self) -> Load:
         """What waits in this process's file, in those that it adopted, and in memory."""
         with self._held():
             waiting = sum((queue.load for queue in self._queues()), Load())
             return waiting - sum(self._gone.values(), Load())
-
-    def next_ready(self, *, now: float | None = None) -> float | None:
-        """Seconds until `take` has something: 0 when it has now, None when nothing waits."""
-        with self._held():
-            now = monotonic() if now is None else now
-            waits = [state.ready_at - now for state in self._states.values() if state.ready_at > now]
-            return 0.0 if self.pending().items > len(waits) else min(waits, default=None)
 
     def adopt(self) -> int:
         """Takes over files of processes that are gone, the oldest first; answers how many items.
@@ -242,7 +201,7 @@ class Spool(Forked):
             if self._folder is not None:
                 self._disk_from = -math.inf
                 self._save()
-            kept_nowhere = self._memory.load
+            kept_nowhere = sum(self._only_taken.values(), self._memory.load)
             if kept_nowhere.items:
                 self.stats.lost += kept_nowhere.spans
                 _logger.warning("%d spans were in memory only, and are lost", kept_nowhere.spans)
@@ -254,7 +213,8 @@ class Spool(Forked):
                     queue.close()
                 self._disk.detach(queue)
             self._memory = MemoryQueue()
-            self._states.clear()
+            self._known.clear()
+            self._only_taken.clear()
             self._gone.clear()
 
     def _queues(self) -> "list[FileQueue | MemoryQueue]":
@@ -272,12 +232,8 @@ class Spool(Forked):
                 self._failed(queue, error)
             else:
                 if item is not None:
-                    return self._known(item)
+                    return item
         return None
-
-    def _known(self, item: Item) -> Item:
-        state = self._states.setdefault(item.seq, _State(item.load, item.attempts, item.done))
-        return replace(item, attempts=state.attempts, done=state.done)
 
     def _read(self, queue: "FileQueue | MemoryQueue", limit: int, hidden: Collection[int]) -> list[Item]:
         try:
@@ -309,7 +265,8 @@ class Spool(Forked):
     def _delete(self, loads: dict[int, Load]) -> None:
         """Removes items; what the disk does not let go stays hidden, and is tried again the next time."""
         for seq, load in loads.items():
-            self._states.pop(seq, None)
+            self._known.pop(seq, None)
+            self._only_taken.pop(seq, None)
             if self._memory.get(seq) is None and self._disk.file_of(seq):
                 self._gone[seq] = load
         self._memory.delete(loads)
@@ -361,24 +318,28 @@ class Spool(Forked):
 
     def _replace(self, queue: "FileQueue") -> None:
         """Leaves a damaged file, with what can still be read of it."""
-        mine = [seq for seq in {*self._states, *self._gone} if self._disk.file_of(seq) is queue]
+        gone = {seq: load for seq, load in self._gone.items() if self._disk.file_of(seq) is queue}
+        known = {seq: load for seq, load in self._known.items() if self._disk.file_of(seq) is queue}
+        taken = {seq: load for seq, load in known.items() if seq in self._taken}
         own = self._disk.detach(queue)
-        gone = [load for seq, load in self._gone.items() if seq in mine]
         saved: dict[int, Load] = {}
         if not self._rescuing:
             self._rescuing = True
             for item in queue.readable():
-                if item.seq not in self._gone:
+                # The numbers of another's file end with it, so that what was taken is not taken again.
+                if item.seq not in gone and (own or item.seq not in taken):
                     saved[item.seq] = item.load
-                    # The number of an item in the own file stays good: it may be on its way just now.
                     self._last_seq += not own
                     self._store(item if own else replace(item, seq=self._last_seq))
             self._rescuing = False
-        self.stats.lost += max(0, (queue.load - sum([*saved.values(), *gone], Load())).spans)
-        for seq in mine:
-            self._gone.pop(seq, None)
-            if not own or (seq not in saved and self._memory.get(seq) is None):
-                self._states.pop(seq, None)
+        only_taken = {seq: load for seq, load in taken.items() if seq not in saved}
+        self._only_taken |= only_taken
+        found = sum([*saved.values(), *gone.values(), *only_taken.values()], Load())
+        self.stats.lost += max(0, (queue.load - found).spans)
+        for seq in gone:
+            del self._gone[seq]
+        for seq in known.keys() - (saved.keys() if own else ()):
+            del self._known[seq]
         queue.move_aside()
 
     def before_fork(self) -> None:
