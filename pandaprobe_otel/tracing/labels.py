@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from ..attributes import PANDAPROBE_METADATA, PANDAPROBE_TAGS
-from ..session.identity import UNKNOWN, Frame, Known, Source, open_frame
+from ..session.identity import UNKNOWN, Frame, Known, Source, current, open_frame
 from ..session.validation import clean_id
 from .values import to_json
 
@@ -50,19 +50,24 @@ class Labels:
     def __bool__(self) -> bool:
         return bool(self._attributes) or not (self._session is UNKNOWN and self._user is UNKNOWN)
 
-    def frame(self, framework_session_id: str | None = None) -> Frame | None:
+    def frame(
+        self, framework_session_id: str | None = None, framework_user_id: str | None = None
+    ) -> Frame | None:
         """The frame that makes session and user hold; None when none is named.
 
         Args:
-            framework_session_id: The framework's own id of the session, which holds where nobody names one.
+            framework_session_id: The framework's own id of the session, which holds where nobody names one,
+                no run of a framework around this one either.
+            framework_user_id: Likewise, of the user.
         """
-        session = self._session
-        if session is UNKNOWN and framework_session_id:
-            id = clean_id(framework_session_id, "session")
-            session = UNKNOWN if id is None else Known(id, Source.FRAMEWORK)
-        if session is UNKNOWN and self._user is UNKNOWN:
+        session, user = self._session, self._user
+        if session is UNKNOWN:
+            session = _of_framework(framework_session_id, "session")
+        if user is UNKNOWN:
+            user = _of_framework(framework_user_id, "user")
+        if session is UNKNOWN and user is UNKNOWN:
             return None
-        return open_frame(session=session, user=self._user)
+        return open_frame(session=session, user=user)
 
     def context(self) -> Context | None:
         """The current context with session and user holding in it; None when neither is named."""
@@ -103,3 +108,10 @@ def explicit(given: Id | None, field: str) -> Known:
     """An id that was given as a parameter."""
     id = None if given is None else clean_id(given, field)
     return UNKNOWN if id is None else Known(id, Source.BLOCK)
+
+
+def _of_framework(given: str | None, field: str) -> Known:
+    if not given or getattr(current(), field).source is Source.FRAMEWORK:
+        return UNKNOWN
+    id = clean_id(given, field)
+    return UNKNOWN if id is None else Known(id, Source.FRAMEWORK)

@@ -1,0 +1,144 @@
+"""`GoogleADKAdapter`: runs of Google's Agent Development Kit, in their session.
+
+ADK makes GenAI spans itself: workflow, agents, model calls and tools. What it leaves to others is the session
+that they belong to, and the messages on them, which it records when a run asks for them.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from opentelemetry.trace import get_current_span
+from typing_extensions import Self
+
+from .. import runtime
+from ..session.decorating import Block, decorate
+from ..session.identity import Frame
+from ..tracing.labels import Id, Labels
+from ..wrappers import _calls
+
+try:
+    from google.adk.agents.run_config import RunConfig
+    from google.adk.plugins.plugin_manager import PluginManager
+    from google.adk.runners import Runner
+    from google.adk.telemetry.context import ContentCapturingMode as Content
+    from google.adk.telemetry.context import TelemetryConfig
+except ImportError as error:
+    raise ImportError(
+        "GoogleADKAdapter needs google-adk 2: pip install 'pandaprobe-otel[google-adk]'"
+    ) from error
+
+_RUNS = ("run_async", "run_live")
+_FIRST = "run_before_run_callback"
+# OpenTelemetry's variable, which ADK reads too.
+_CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+
+class GoogleADKAdapter:
+    """Has every run of every ADK `Runner` in the session that ADK itself knows it by.
+
+        GoogleADKAdapter().instrument()
+        runner.run(user_id="user-42", session_id="conversation-123", new_message=question)
+
+    A `session()` block around the run is stronger than ADK's session, and `session_id` than both. Messages
+    are recorded unless `RunConfig.telemetry`, `PANDAPROBE_CAPTURE_CONTENT` or OpenTelemetry's own variable
+    says otherwise. Also a context manager, which instruments inside its block.
+
+    Args:
+        session_id: The session of all runs.
+        user_id: The user of all runs; ADK's own when not given.
+        tags: Tags of every run.
+        metadata: Names and any values, for every run.
+
+    Raises:
+        TypeError: When an argument has the wrong type.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: Id | None = None,
+        user_id: Id | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
+
+    def instrument(self) -> None:
+        """Begins; in place of another adapter that has begun before."""
+        self.uninstrument()
+        for name in _RUNS:
+            _calls.wrap_method(Runner, name, self._run)
+        # The first that ADK does inside the span of a run.
+        _calls.wrap_method(PluginManager, _FIRST, self._label)
+
+    def uninstrument(self) -> None:
+        """Ends; runs that are under way go on as they began."""
+        for name in _RUNS:
+            _calls.unwrap_method(Runner, name)
+        _calls.unwrap_method(PluginManager, _FIRST)
+
+    def __enter__(self) -> Self:
+        self.instrument()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self.uninstrument()
+
+    def _run(self, wrapped: Callable[..., Any], runner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if not runtime.enabled():
+            return wrapped(*args, **kwargs)
+        kwargs["run_config"] = _with_messages(kwargs.get("run_config"))
+        return decorate(wrapped, self._held)(*args, **kwargs)
+
+    def _held(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Block:
+        # `run_live` may be given ADK's session itself.
+        session = kwargs.get("session")
+        session_id = kwargs.get("session_id") or getattr(session, "id", None)
+        user_id = kwargs.get("user_id") or getattr(session, "user_id", None)
+        return _Held(self._labels.frame(session_id, user_id))
+
+    async def _label(self, wrapped: Callable[..., Any], manager: Any, args: Any, kwargs: Any) -> Any:
+        self._labels.put_on(get_current_span())
+        return await wrapped(*args, **kwargs)
+
+
+class _Held:
+    """A frame around a run."""
+
+    def __init__(self, frame: Frame | None) -> None:
+        self._frame = frame
+
+    def __enter__(self) -> None:
+        if self._frame is not None:
+            self._frame.enter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._frame is not None:
+            self._frame.leave()
+
+    def returned(self, value: Any) -> None:
+        """A run returns nothing."""
+
+    def yielded(self, item: Any) -> None:
+        """What ADK tells of a run is on its spans already."""
+
+
+def _with_messages(config: Any) -> Any:
+    """The run's configuration, by which ADK puts messages on its spans where nobody has said otherwise."""
+    config = config or RunConfig()
+    given = config.telemetry
+    wanted: dict[str, Any] = {"genai_semconv_stability_opt_in": "experimental"}
+    if not os.environ.get(_CAPTURE, "").strip():
+        content = Content.SPAN_ONLY if runtime.captures_content() else Content.NO_CONTENT
+        wanted["capture_message_content"] = content
+    if given is not None:
+        wanted |= given.model_dump(exclude_none=True)
+    return config.model_copy(update={"telemetry": TelemetryConfig(**wanted)})

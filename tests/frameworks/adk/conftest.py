@@ -1,0 +1,79 @@
+"""What the model answers, and where ADK's own spans go."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.context import get_current
+
+from pandaprobe_otel import current_session, runtime
+from pandaprobe_otel.session.threads import carry_into_threads
+from pandaprobe_otel.testing import Captured
+
+from ..conftest import Spans
+
+
+def _usage(read: int, written: int) -> dict[str, int]:
+    return {"prompt_tokens": read, "completion_tokens": written}
+
+
+def _calls(name: str, arguments: str) -> dict[str, Any]:
+    return {"toolCalls": [{"name": name, "arguments": arguments, "id": f"call_{name}"}]}
+
+
+@pytest.fixture(scope="session")
+def scripts() -> list[dict[str, Any]]:
+    return [
+        {
+            "match": {"userMessage": "weather", "hasToolResult": False},
+            "response": {**_calls("get_weather", '{"city":"Paris"}'), "usage": _usage(50, 7)},
+        },
+        {
+            "match": {"userMessage": "weather", "hasToolResult": True},
+            "response": {"content": "It is sunny in Paris.", "usage": _usage(64, 6)},
+        },
+        {
+            "match": {"userMessage": "broken", "hasToolResult": False},
+            "response": {**_calls("fail", "{}"), "usage": _usage(40, 5)},
+        },
+        {
+            "match": {"userMessage": "delegate", "hasToolResult": False},
+            "response": {**_calls("expert", '{"request":"hello"}'), "usage": _usage(42, 8)},
+        },
+        {
+            "match": {"userMessage": "delegate", "hasToolResult": True},
+            "response": {"content": "The expert says hi.", "usage": _usage(61, 5)},
+        },
+        {
+            "match": {"userMessage": "limited"},
+            "response": {"error": {"message": "Slow down.", "type": "rate_limit_error"}, "status": 429},
+        },
+        {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": _usage(12, 3)}},
+    ]
+
+
+class Everything(Captured):
+    """What ends in the process: ADK takes its tracers from the global provider, which can be set once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        trace.set_tracer_provider(self.tracer_provider)
+
+
+@pytest.fixture(scope="session")
+def everything() -> Everything:
+    return Everything()
+
+
+@pytest.fixture
+def spans(everything: Everything) -> Iterator[Spans]:
+    """Everything that was started has ended when the test has, and nothing stays current."""
+    carry_into_threads()
+    everything.spans.clear()
+    runtime.activate(everything)
+    spans = Spans(everything)
+    yield spans
+    assert spans.started == len(spans.ended)
+    assert not get_current()
+    assert current_session() is None
