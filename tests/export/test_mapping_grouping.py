@@ -145,7 +145,7 @@ def test_genai_below_a_local_root_makes_it_the_turn(spans):
     spans.llm("chat", spans.add("retry", agent))
     trace = spans.trace()
     assert trace["name"] == "POST /chat"
-    assert parents(trace) == {"agent": None, "chat": "agent"}
+    assert parents(trace) == {"agent": None, "GET": "agent", "retry": "agent", "chat": "retry"}
 
 
 def test_lone_model_call_is_trace_and_span(spans):

@@ -76,14 +76,14 @@ def _groups_of_trace(spans: _Spans) -> Iterator[Group]:
     taken = set(turns.values())
     for head, inside in members.items():
         root = spans[head]
-        steps = [span for span in inside if is_genai(span)]
+        steps = {span.span_id for span in inside if is_genai(span)}
         awaits_entry = head in turns and not is_entry(root)
         if awaits_entry:
             included = inside
         elif head in turns or (not steps and sessions[head] is not None and head not in above_turn):
             included = [span for span in inside if span is not root]
         elif steps:
-            included = steps
+            included = [span for span in inside if _is_step(span, root, steps, parents)]
         else:
             continue
         ids = {span.span_id for span in included}
@@ -100,6 +100,15 @@ def _groups_of_trace(spans: _Spans) -> Iterator[Group]:
             parents={span: parent for span, parent in nearest.items() if parent is not None},
             ancestors=[] if awaits_entry else _names([root, *(spans[ancestor] for ancestor in above)]),
         )
+
+
+def _is_step(span: SpanRecord, root: SpanRecord, steps: set[int], parents: Mapping[int, int | None]) -> bool:
+    """Whether a span is a step of a turn that has no entry: by itself, by its session, or below such a step."""
+    if span.span_id in steps:
+        return True
+    if span is root:
+        return False
+    return session_of(span) is not None or not steps.isdisjoint(_ancestors(span.span_id, parents))
 
 
 def _names(upwards: list[SpanRecord]) -> list[str]:
