@@ -29,6 +29,8 @@ OTHERS = ("tests/providers", "tests/frameworks")
 # Frameworks that cannot share an environment: our extras, and what the tests need beside them.
 FRAMEWORKS = {
     "langchain": ("[openai,langgraph,deepagents]", "langchain-openai"),
+    # Its newest stops at OpenTelemetry 1.44.
+    "adk": ("[google-adk]",),
 }
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")

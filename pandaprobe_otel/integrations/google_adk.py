@@ -26,7 +26,7 @@ try:
     from google.adk.telemetry.context import TelemetryConfig
 except ImportError as error:
     raise ImportError(
-        "GoogleADKAdapter needs google-adk 2: pip install 'pandaprobe-otel[google-adk]'"
+        "GoogleADKAdapter needs google-adk from 2.4: pip install 'pandaprobe-otel[google-adk]'"
     ) from error
 
 _RUNS = ("run_async", "run_live")

@@ -103,7 +103,7 @@ def _groups_of_trace(spans: _Spans) -> Iterator[Group]:
 
 
 def _is_step(span: SpanRecord, root: SpanRecord, steps: set[int], parents: Mapping[int, int | None]) -> bool:
-    """Whether a span is a step of a turn that has no entry: by itself, by its session, or below such a step."""
+    """Whether a span is a step of a turn that has no entry: by its own session, or below a GenAI span."""
     if span.span_id in steps:
         return True
     if span is root:

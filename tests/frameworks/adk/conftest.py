@@ -14,6 +14,19 @@ from pandaprobe_otel.testing import Captured
 from ..conftest import Spans
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for ignored in (
+        # The mock's own word for why a model stopped.
+        "ignore:FUNCTION_CALL is not a valid FinishReason:UserWarning",
+        # ADK leaves the connections of its clients to the garbage collector, some to the end of the process.
+        "ignore:unclosed:ResourceWarning",
+        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
+        # Of its own, in `AgentTool`.
+        "ignore:The `plugins` argument is deprecated:DeprecationWarning",
+    ):
+        config.addinivalue_line("filterwarnings", ignored)
+
+
 def _usage(read: int, written: int) -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": written}
 

@@ -24,15 +24,6 @@ from pandaprobe_otel.testing import assert_session
 
 from ..conftest import Models, Spans
 
-# The mock's own word for why a model stopped; and ADK leaves the connections of its clients to the collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:FUNCTION_CALL is not a valid FinishReason:UserWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    # Of its own, in `AgentTool`.
-    pytest.mark.filterwarnings("ignore:The `plugins` argument is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 MODEL = "gemini-2.5-flash"
 RUN = ["invoke_workflow meteorologist", "  invoke_agent meteorologist"]
 CALL = f"    generate_content {MODEL}"
