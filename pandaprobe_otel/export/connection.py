@@ -9,6 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import certifi
 import urllib3
+from opentelemetry.util.re import parse_env_headers
 
 # OpenTelemetry's settings for the trust in an OTLP receiver; the more specific one holds.
 _CERTIFICATE = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
@@ -17,6 +18,8 @@ _CLIENT_CERTIFICATE = (
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
 )
 _CLIENT_KEY = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY")
+_ENDPOINT = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 
 
 class Connection:
@@ -24,12 +27,13 @@ class Connection:
 
     Args:
         endpoint: The base URL.
-        headers: What every request carries.
+        headers: What every request carries, besides the OTLP headers of OpenTelemetry that are meant for it.
     """
 
     def __init__(self, endpoint: str, headers: Mapping[str, str]) -> None:
         self.endpoint = endpoint
-        self._headers = dict(headers)
+        self._headers = urllib3.HTTPHeaderDict(_otel_headers(endpoint))
+        self._headers.update(headers)
         self._pool: urllib3.PoolManager | None = None
         self._pid = 0
 
@@ -48,12 +52,14 @@ class Connection:
         Raises:
             urllib3.exceptions.HTTPError: When there is no answer.
         """
+        sent = self._headers.copy()
+        sent.update(headers)
         patience = max(0.001, give_up_at - monotonic())
         response = self._manager().request(
             method,
             self.endpoint + path,
             body=body,
-            headers={**self._headers, **headers},
+            headers=sent,
             timeout=urllib3.Timeout(total=patience),
             retries=False,
             redirect=False,
@@ -97,6 +103,23 @@ def _pool_for(endpoint: str) -> urllib3.PoolManager:
     if proxy and not proxy_bypass(parts.hostname or ""):
         return urllib3.ProxyManager(proxy, **trust)
     return urllib3.PoolManager(**trust)
+
+
+def _otel_headers(endpoint: str) -> dict[str, str]:
+    """The headers that are meant for this endpoint: mostly they hold the secret of another receiver."""
+    meant_for = _first(_ENDPOINT)
+    if meant_for is None or _origin(meant_for) != _origin(endpoint):
+        return {}
+    return parse_env_headers(_first(_HEADERS) or "", liberal=True)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        # It has no port that is a number.
+        return "", None, None
 
 
 def _first(names: tuple[str, ...]) -> str | None:

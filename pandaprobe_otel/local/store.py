@@ -15,19 +15,22 @@ from threading import Lock
 from typing import Any
 
 from ..export.mapping import SpanEvent, SpanRecord, to_traces
+from ..export.mapping.kinds import turn_of
 from .rows import span_row, trace_row
 
 FILE_NAME = "pandaprobe.db"
 _BUSY_SECONDS = 5
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 PRAGMA user_version = {_VERSION};
 CREATE TABLE otel_spans (
     trace_id TEXT NOT NULL,
     span_id TEXT NOT NULL,
+    turn TEXT,
     record TEXT NOT NULL,
     PRIMARY KEY (trace_id, span_id)
 ) WITHOUT ROWID;
+CREATE INDEX spans_of_turn ON otel_spans (turn) WHERE turn IS NOT NULL;
 CREATE TABLE traces (
     trace_id TEXT PRIMARY KEY,
     otel_trace_id TEXT NOT NULL,
@@ -112,31 +115,50 @@ class Store:
             sqlite3.Error: Nothing of this was kept.
         """
         with self._writing, _transaction(self._writer, "IMMEDIATE"):
-            changed = {record.trace_id for record in records if self._keep(record)}
-            for trace_id in changed:
-                self._replace_traces(_hex(trace_id))
+            changed = {_hex(record.trace_id) for record in records if self._keep(record)}
+            while changed:
+                related = self._related(changed.pop())
+                changed -= related
+                self._replace_traces(related)
 
     def _keep(self, record: SpanRecord) -> bool:
         kept = self._writer.execute(
-            "INSERT INTO otel_spans VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record"
-            " WHERE record <> excluded.record",
-            (_hex(record.trace_id), f"{record.span_id:016x}", _dumps(asdict(record))),
+            "INSERT INTO otel_spans VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET turn = excluded.turn, record = excluded.record WHERE record <> excluded.record",
+            (_hex(record.trace_id), f"{record.span_id:016x}", turn_of(record), _dumps(asdict(record))),
         )
         return kept.rowcount > 0
 
-    def _replace_traces(self, otel_trace_id: str) -> None:
-        records = self._writer.execute("SELECT record FROM otel_spans WHERE trace_id = ?", (otel_trace_id,))
+    def _related(self, otel_trace_id: str) -> set[str]:
+        """The OTel traces that have turns in common with this one, and itself."""
+        found, waiting = {otel_trace_id}, [otel_trace_id]
+        while waiting:
+            rows = self._writer.execute(
+                "SELECT DISTINCT trace_id FROM otel_spans WHERE turn IN"
+                " (SELECT turn FROM otel_spans WHERE trace_id = ? AND turn IS NOT NULL)",
+                (waiting.pop(),),
+            )
+            new = {row["trace_id"] for row in rows} - found
+            found |= new
+            waiting += new
+        return found
+
+    def _replace_traces(self, otel_trace_ids: set[str]) -> None:
+        ids = tuple(otel_trace_ids)
+        among = f"({', '.join('?' * len(ids))})"
+        records = self._writer.execute(f"SELECT record FROM otel_spans WHERE trace_id IN {among}", ids)
         bodies = to_traces([_record(json.loads(row["record"])) for row in records])
         created = dict(
             self._writer.execute(
-                "SELECT trace_id, created_at FROM traces WHERE otel_trace_id = ?", (otel_trace_id,)
+                f"SELECT trace_id, created_at FROM traces WHERE otel_trace_id IN {among}", ids
             ).fetchall()
         )
-        self._writer.execute("DELETE FROM traces WHERE otel_trace_id = ?", (otel_trace_id,))
+        self._writer.execute(f"DELETE FROM traces WHERE otel_trace_id IN {among}", ids)
         now = time.time_ns()
         for body in bodies:
             row = trace_row(body)
-            row |= {"otel_trace_id": otel_trace_id, "created_at": created.get(body["trace_id"], now)}
+            row["otel_trace_id"] = body["metadata"]["otel.trace_id"]
+            row["created_at"] = created.get(body["trace_id"], now)
             self._insert("traces", row)
             for position, span in enumerate(body["spans"]):
                 self._insert("spans", {**span_row(body["trace_id"], span), "position": position})

@@ -76,13 +76,30 @@ def test_request_is_otlp_with_pandaprobes_headers(ended: Any, exporting: Any) ->
     assert headers["User-Agent"] == f"pandaprobe-otel/{pandaprobe.__version__}"
 
 
+@pytest.mark.parametrize("meant_for", [None, "https://127.0.0.1:{port}", "http://otel.example", "http://a:b"])
 def test_other_peoples_headers_are_not_sent_to_pandaprobe(
-    ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch
+    ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch, meant_for: str | None
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=another-vendors-secret")
     with Receiver() as receiver:
+        if meant_for:
+            port = receiver.url.rsplit(":", 1)[1]
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", meant_for.format(port=port))
         send(exporting(endpoint=receiver.url), ended())
     assert "secret" not in str(receiver.headers)
+
+
+def test_headers_that_are_meant_for_the_same_endpoint_are_sent(
+    ended: Any, exporting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Receiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=panda%20one,x-api-key=no,content-type=no")
+        send(exporting(endpoint=receiver.url, api_key="sk_pp_1", project_name="p"), ended())
+    headers = receiver.headers[0]
+    assert headers["x-tenant"] == "panda one"
+    sent = [value for name, value in headers.items() if name.lower() in ("x-api-key", "content-type")]
+    assert sorted(sent) == ["application/x-protobuf", "sk_pp_1"], "ours hold"
 
 
 def test_one_connection_serves_many_batches(ended: Any, exporting: Any) -> None:

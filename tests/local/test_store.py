@@ -63,6 +63,21 @@ def test_late_parent_takes_the_place_of_its_children(store):
     assert len(dump(store)["traces"]) == len(dump(store)["spans"]) == 1
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_turn_in_several_otel_traces_is_one_trace(store, order):
+    turn = ROOT.attributes["pandaprobe.trace.id"]
+    attributes = {"pandaprobe.trace.id": turn, "session.id": "c-1", "gen_ai.operation.name": "chat"}
+    apart = replace(CHILD, trace_id=9, parent_span_id=None, name="apart", attributes=attributes)
+    spans = [ROOT, CHILD, apart]
+    for position in order:
+        store.ingest([spans[position]])
+    (trace,) = traces(store).values()
+    assert (trace["name"], {span["name"] for span in trace["spans"]}) == ("turn", {"chat", "apart"})
+    store.ingest([replace(apart, name="apart again")])
+    (trace,) = traces(store).values()
+    assert {span["name"] for span in trace["spans"]} == {"chat", "apart again"}
+
+
 def test_second_delivery_changes_nothing(store):
     store.ingest([ROOT, CHILD])
     before = dump(store)

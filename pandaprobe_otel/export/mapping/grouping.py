@@ -55,6 +55,22 @@ def identity(value: object) -> str | None:
     return shortened_id(text) if text.strip() else None
 
 
+def whole_groups(records: Iterable[SpanRecord]) -> Iterator[Group]:
+    """`groups`, those of one PandaProbe trace as one: a span with a parent of its own choice leaves the OTel
+    trace, and not the turn.
+    """
+    parts: dict[str, list[Group]] = {}
+    for group in groups(records):
+        parts.setdefault(group.trace_id, []).append(group)
+    for same in parts.values():
+        first, *others = sorted(same, key=lambda group: (group.awaits_entry, group.root.start_ns))
+        for other in others:
+            first.spans += other.spans
+            first.parents |= other.parents
+            first.session_id = first.session_id or other.session_id
+        yield first
+
+
 def groups(records: Iterable[SpanRecord]) -> Iterator[Group]:
     """The groups of any number of OTel traces. Spans that belong to no PandaProbe trace are in none."""
     traces: dict[int, dict[int, SpanRecord]] = {}

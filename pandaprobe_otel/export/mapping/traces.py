@@ -8,7 +8,7 @@ from ...attributes import SpanKind, SpanStatusCode, TraceStatus
 from .clean import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, clean_json, clean_text, timestamp
 from .content import take_input, take_output
 from .counting import count_once
-from .grouping import Group, groups, identity
+from .grouping import Group, identity, whole_groups
 from .messages import ASSISTANT_ROLES, USER_ROLES, last_message
 from .reader import AttributeReader, as_list, structured
 from .record import SpanRecord
@@ -40,11 +40,8 @@ def to_traces(records: Iterable[SpanRecord]) -> list[dict[str, Any]]:
         records: Spans of any number of OTel traces. A span that comes later can change the traces of its OTel
             trace, so that all its spans known so far belong together.
     """
-    bodies: dict[str, dict[str, Any]] = {}
-    for group in groups(records):
-        body, _ = trace_body(group)
-        bodies[body["trace_id"]] = body
-    return sorted(bodies.values(), key=lambda body: body["started_at"])
+    bodies = [trace_body(group)[0] for group in whole_groups(records)]
+    return sorted(bodies, key=lambda body: body["started_at"])
 
 
 def trace_body(group: Group) -> tuple[dict[str, Any], Ranks]:
