@@ -46,7 +46,7 @@ class _Repeated(Protocol[M_co]):
 def encode(
     spans: Sequence[ReadableSpan],
     *,
-    lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+    unseen: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
     above: Above = lambda span: (span.parent, ()),
     resource: Mapping[str, str] = {},
 ) -> ExportTraceServiceRequest:
@@ -57,7 +57,7 @@ def encode(
 
     Args:
         spans: Ended spans.
-        lost_attributes: Gives the attributes that a span has lost to its attribute limit, to be added again.
+        unseen: Gives the stamp of a span, as far as its attributes do not show it, to be added.
         above: Gives the parent of a span, and the names of spans in between that are left out.
         resource: Attributes that a resource gets where it has none of that name.
     """
@@ -69,8 +69,8 @@ def encode(
             message = _add_span(groups, span, parent)
             if skipped:
                 _extend(message.attributes, {PANDAPROBE_SKIPPED: skipped})
-            if span.dropped_attributes:
-                _extend(message.attributes, lost_attributes(span))
+            if stamp := unseen(span):
+                _extend(message.attributes, stamp)
         except Exception as error:
             _say(error)
     return request

@@ -38,7 +38,7 @@ class PandaProbeSpanExporter(SpanExporter):
     What it is given it writes to the spool at once; a thread of its own sends it from there.
 
     Args:
-        lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
+        unseen: Gives the stamp of a span, as far as its attributes do not show it.
         above: Gives the parent of a span, and the names of the spans in between that are not exported.
         settings: As for `init`. What is exported is up to the processor: `export` and `session_sample_rate`
             hold for that of `init`.
@@ -51,12 +51,12 @@ class PandaProbeSpanExporter(SpanExporter):
     def __init__(
         self,
         *,
-        lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+        unseen: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
         above: Above = lambda span: (span.parent, ()),
         **settings: Unpack[SettingsKeywords],
     ) -> None:
         self._settings = wanted = resolve(settings)
-        self._lost_attributes = lost_attributes
+        self._unseen = unseen
         self._above = above
         self._resource = _resource(wanted)
         self.stats = Stats()
@@ -87,9 +87,7 @@ class PandaProbeSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def _encoded(self, spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
-        return encode(
-            spans, lost_attributes=self._lost_attributes, above=self._above, resource=self._resource
-        )
+        return encode(spans, unseen=self._unseen, above=self._above, resource=self._resource)
 
     def _open_entry(self, trace_id: str) -> SpanRecord | None:
         span = self.open_entry(trace_id)

@@ -29,19 +29,20 @@ class Pipeline:
 
     Args:
         lineage: Is told of the spans that are not selected.
-        lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
+        unseen: Gives the stamp of a span, as far as its attributes do not show it.
     """
 
     def __init__(
         self,
         settings: Settings,
         lineage: Lineage,
-        lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+        unseen: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
     ) -> None:
-        self.selection = selection = Selection(settings.export, settings.session_sample_rate, lost_attributes)
+        self.selection = selection = Selection(settings.export, settings.session_sample_rate, unseen)
         self._lineage = lineage
+        self._unseen = unseen
         self.exporter = exporter = PandaProbeSpanExporter(
-            lost_attributes=lost_attributes,
+            unseen=unseen,
             above=lambda span: lineage.above(span, selection),
             **vars(settings),
         )
@@ -77,7 +78,7 @@ class Pipeline:
             # `next` is one step for the interpreter, where `+= 1` is three.
             self.stats.selected = next(self._selected)
             self._batches.on_end(span)
-            if self._flush_on_trace_end and _is_entry(span):
+            if self._flush_on_trace_end and self._is_entry(span):
                 self.flush(self.shutdown_timeout)
         else:
             self.stats.unselected = next(self._unselected)
@@ -99,7 +100,19 @@ class Pipeline:
 
     def _open_entry(self, trace_id: str) -> ReadableSpan | None:
         spans = self._lineage.open()
-        return next((span for span in spans if _is_entry(span) and _turn_of(span) == trace_id), None)
+        return next(
+            (span for span in spans if self._turn_of(span) == trace_id and self._is_entry(span)), None
+        )
+
+    def _is_entry(self, span: ReadableSpan) -> bool:
+        context = span.context
+        return context is not None and self._turn_of(span) == pandaprobe_trace_id(
+            context.trace_id, context.span_id, is_root=span.parent is None
+        )
+
+    def _turn_of(self, span: ReadableSpan) -> str | None:
+        attributes: Mapping[str, Any] = span.attributes or {}
+        return {**self._unseen(span), **attributes}.get(PANDAPROBE_TRACE_ID)
 
     def _spool(self) -> None:
         selected = self.stats.selected
@@ -191,18 +204,6 @@ class ExportProcessor(SpanProcessor, Forked):
         for span in self.lineage.open():
             pipeline.take(_as_ended(span, now))
             self.lineage.end(span.get_span_context().span_id)
-
-
-def _is_entry(span: ReadableSpan) -> bool:
-    context, attributes = span.context, span.attributes
-    if context is None or not attributes:
-        return False
-    trace_id = pandaprobe_trace_id(context.trace_id, context.span_id, is_root=span.parent is None)
-    return attributes.get(PANDAPROBE_TRACE_ID) == trace_id
-
-
-def _turn_of(span: ReadableSpan) -> object:
-    return (span.attributes or {}).get(PANDAPROBE_TRACE_ID)
 
 
 def _as_ended(span: Span, now: int) -> ReadableSpan:

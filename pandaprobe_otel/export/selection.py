@@ -20,26 +20,26 @@ class Selection:
         export: `session` for spans that carry a session, are part of a turn or say something of GenAI;
             `genai` for the last of these; or `all`.
         session_sample_rate: The share of the sessions that are sent; spans without a session always are.
-        lost_attributes: Gives the stamped attributes that a span has lost to its attribute limit.
+        unseen: Gives the stamp of a span, as far as its attributes do not show it.
     """
 
     def __init__(
         self,
         export: str = "session",
         session_sample_rate: float = 1.0,
-        lost_attributes: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
+        unseen: Callable[[ReadableSpan], Mapping[str, str]] = lambda span: {},
     ) -> None:
         self._export = export
         self._rate = session_sample_rate
-        self._lost_attributes = lost_attributes
+        self._unseen = unseen
 
     def selects(self, span: ReadableSpan) -> bool:
         """Whether a span is to be sent, by what it says so far."""
         attributes: Any = span.attributes or {}
         # A copy, because every look-up in the SDK's attributes runs in Python.
         held: dict[str, Any] = attributes.copy()
-        if span.dropped_attributes:
-            held |= self._lost_attributes(span)
+        if unseen := self._unseen(span):
+            held |= unseen
         session_id = held.get(SESSION_ID)
         if session_id is not None:
             if self._rate < 1 and not in_sample(str(session_id), self._rate):

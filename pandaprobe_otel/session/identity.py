@@ -18,6 +18,7 @@ from opentelemetry.context import Context, attach, create_key, get_current, set_
 from opentelemetry.trace import get_current_span
 
 from ..attributes import SESSION_ID, USER_ID
+from . import stamps
 from .conversations import conversation_in
 from .validation import clean_id
 
@@ -169,7 +170,7 @@ def current(context: Context | None = None) -> Identity:
         session = Known(clean_id(conversation, "session"), Source.FRAMEWORK)
         known = Identity(session, user)
     if session.source is Source.NOWHERE or user.source is Source.NOWHERE:
-        attributes: Any = getattr(get_current_span(context), "attributes", None)
+        attributes = stamps.said(get_current_span(context))
         if attributes:
             session = _or_parent(session, attributes.get(SESSION_ID))
             user = _or_parent(user, attributes.get(USER_ID))

@@ -186,6 +186,5 @@ _KEYS = {"session": SESSION_ID, "user": USER_ID}
 @never_raises
 def _join(key: str, id: str) -> None:
     span: Any = get_current_span()
-    if span.is_recording() and key not in (getattr(span, "attributes", None) or {}):
-        span.set_attribute(key, id)
-        stamps.add(span.get_span_context().span_id, key, id)
+    if span.is_recording() and key not in stamps.said(span):
+        stamps.add(span, key, id)

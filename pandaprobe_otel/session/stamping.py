@@ -15,14 +15,14 @@ from . import stamps
 from .identity import current
 from .turn import turn_in
 
-_overflowed: WeakKeyDictionary[ReadableSpan, Mapping[str, str]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[ReadableSpan, Mapping[str, str]] = WeakKeyDictionary()
 
 
-def evicted(span: ReadableSpan) -> Mapping[str, str]:
-    """The stamped attributes that an ended span has lost to its attribute limit."""
-    stamp = _overflowed.get(span)
-    if not stamp:
+def unseen(span: ReadableSpan) -> Mapping[str, str]:
+    """The stamp of a span, as far as its attributes do not show it: lost to their limit, or kept aside."""
+    if not (stamps.aside or span.dropped_attributes) or span.context is None:
         return {}
+    stamp = _kept.get(span) or stamps.of(span.context.span_id)
     attributes: Mapping[str, Any] = span.attributes or {}
     return {key: id for key, id in stamp.items() if key not in attributes}
 
@@ -60,16 +60,17 @@ class SessionSpanProcessor(SpanProcessor):
                 for key, id in stamp.items()
                 if is_of_the_turn or key != PANDAPROBE_TRACE_ID
             }
-        for key, id in stamp.items():
-            span.set_attribute(key, id)
+        if not stamps.aside:
+            for key, id in stamp.items():
+                span.set_attribute(key, id)
         stamps.remember(span.get_span_context().span_id, stamp)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Keeps the stamp of a span that had more attributes than its limit: the oldest are dropped first."""
+        """Keeps the stamp of a span that does not show it: at its limit, the oldest attributes go first."""
         try:
             stamp = stamps.forget(span.context.span_id) if span.context else None
-            if stamp and span.dropped_attributes:
-                _overflowed[span] = stamp
+            if stamp and (stamps.aside or span.dropped_attributes):
+                _kept[span] = stamp
         except Exception as error:
             caught("SessionSpanProcessor.on_end", error)
 

@@ -20,7 +20,8 @@ from ..export.stats import Stats
 from ..guard import report, warn_once
 from ..session.children import join_parent
 from ..session.propagation import guard_boundaries
-from ..session.stamping import evicted
+from ..session.stamping import unseen
+from ..session.stamps import keep_aside
 from ..session.threads import carry_into_threads
 from ..settings import Settings, SettingsKeywords, resolve
 from .ends import Ends
@@ -42,16 +43,18 @@ class Client:
         self._processor: ExportProcessor | None = None
         self._exporter: PandaProbeSpanExporter | None = None
         if settings.enabled:
+            keep_aside(settings.stamp == "own")
             self.tracer_provider, self._processor = join_or_build(settings)
             self.tracer = self.tracer_provider.get_tracer("pandaprobe_otel", __version__)
-            pipeline = Pipeline(settings, self._processor.lineage, evicted)
+            pipeline = Pipeline(settings, self._processor.lineage, unseen)
             self._exporter = pipeline.exporter
             self._processor.use(pipeline)
             self._ends = Ends(self._processor.end, self._processor.flush, settings.shutdown_timeout)
             tell_of_forks(self._ends)
             if settings.handle_sigterm:
                 self._ends.watch_sigterm()
-            stamp_logs()
+            if settings.stamp == "all":
+                stamp_logs()
             carry_into_threads()
             join_parent()
 

@@ -25,6 +25,5 @@ def turn_at(span: Span, context: Context) -> tuple[Turn, bool]:
     ids = span.get_span_context()
     is_root = not get_current_span().get_span_context().is_valid
     turn = Turn(pandaprobe_trace_id(ids.trace_id, ids.span_id, is_root=is_root), session_id)
-    span.set_attribute(PANDAPROBE_TRACE_ID, turn.trace_id)
-    stamps.add(ids.span_id, PANDAPROBE_TRACE_ID, turn.trace_id)
+    stamps.add(span, PANDAPROBE_TRACE_ID, turn.trace_id)
     return turn, True

@@ -18,7 +18,7 @@ from otlp_receiver import Answer, Receiver, attributes_of
 
 import pandaprobe_otel as pandaprobe
 from pandaprobe_otel.export.exporter import PandaProbeSpanExporter
-from pandaprobe_otel.session.stamping import SessionSpanProcessor, evicted
+from pandaprobe_otel.session.stamping import SessionSpanProcessor, unseen
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_session_survives_more_attributes_than_a_span_can_hold(
     with Receiver() as receiver, pandaprobe.session("s"), pandaprobe.user("u"):
         span = ended(**{f"k{number}": number for number in range(140)})
         assert "session.id" not in span.attributes
-        exporter = exporting(endpoint=receiver.url, lost_attributes=evicted)
+        exporter = exporting(endpoint=receiver.url, unseen=unseen)
         send(exporter, *([span, ended(few=1)] if session_first else [ended(few=1), span]))
     assert len(receiver.spans) == 2
     for sent in receiver.spans:

@@ -33,7 +33,7 @@ from pandaprobe_otel.export.processor import ExportProcessor, Pipeline
 from pandaprobe_otel.export.selection import in_sample
 from pandaprobe_otel.export.spool import Item
 from pandaprobe_otel.ids import pandaprobe_span_id
-from pandaprobe_otel.session.stamping import SessionSpanProcessor, evicted
+from pandaprobe_otel.session.stamping import SessionSpanProcessor, unseen
 from pandaprobe_otel.settings import resolve
 
 GENAI = {"gen_ai.operation.name": "chat"}
@@ -46,7 +46,7 @@ class Sender:
         self.receiver = receiver
         wanted = {"endpoint": receiver.url, "flush_interval": 60, "protocol": "otlp", "spool_dir": "off"}
         self.processor = ExportProcessor()
-        self.pipeline = Pipeline(resolve(wanted | settings), self.processor.lineage, evicted)
+        self.pipeline = Pipeline(resolve(wanted | settings), self.processor.lineage, unseen)
         self.processor.use(self.pipeline)
         self.theirs = InMemorySpanExporter()
         self.tracer_provider = provider or TracerProvider(shutdown_on_exit=False)

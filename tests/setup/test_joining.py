@@ -297,3 +297,95 @@ def test_two_threads_that_start_at_once_start_one_client() -> None:
             PANDAPROBE_ENDPOINT=receiver.url,
         )
     assert len(receiver.spans) == 8
+
+
+def test_stamp_of_our_own_is_seen_by_no_other_exporter_and_arrives_all_the_same() -> None:
+    """On the entry of a turn and below it, on a span that `set_session` joins, and on one left open."""
+    with Receiver() as receiver:
+        ended = in_process.run(
+            f"""
+            import pandaprobe_otel as pandaprobe
+            from opentelemetry import context, trace
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+            from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+            theirs = InMemorySpanExporter()
+            provider = TracerProvider()
+            provider.add_span_processor(SimpleSpanProcessor(theirs))
+            trace.set_tracer_provider(provider)
+            pandaprobe.init(endpoint="{receiver.url}", stamp="own")
+            tracer = trace.get_tracer("theirs")
+            with tracer.start_as_current_span("joined") as joined:
+                pandaprobe.set_session("set")
+                pandaprobe.set_session(None)
+                tracer.start_span("below").end()
+            with pandaprobe.session("s"), pandaprobe.user("u"), pandaprobe.start_trace("turn") as turn:
+                tracer.start_span("step", attributes={{"mine": 1}}).end()
+                tracer.start_span("their own", attributes={{"session.id": "theirs"}}).end()
+                tracer.start_span("open")
+            pandaprobe.shutdown()
+            ids = ("session.id", "user.id", "pandaprobe.trace.id")
+            tell(
+                turn=turn.trace_id,
+                theirs={{span.name: [key for key in ids if key in span.attributes]
+                        for span in theirs.get_finished_spans()}},
+            )
+            """
+        )
+    assert ended.told["theirs"] == {
+        "joined": [],
+        "below": [],
+        "turn": [],
+        "step": [],
+        "their own": ["session.id"],
+    }
+    turn = {"session.id": "s", "user.id": "u", "pandaprobe.trace.id": ended.told["turn"]}
+    arrived = {span.name: attributes_of(span) for span in receiver.spans}
+    assert arrived["joined"]["session.id"] == arrived["below"]["session.id"] == "set"
+    for name in ("turn", "step", "open"):
+        assert turn.items() <= arrived[name].items()
+    assert arrived["step"]["mine"] == 1
+    assert arrived["their own"]["session.id"] == "theirs"
+
+
+def test_what_was_stamped_on_a_span_is_counted_with_what_it_lost_when_kept_aside() -> None:
+    with Receiver() as receiver:
+        in_process.run(
+            f"""
+            import pandaprobe_otel as pandaprobe
+            from opentelemetry import trace
+            pandaprobe.init(endpoint="{receiver.url}", stamp="own")
+            with pandaprobe.session("s"):
+                span = trace.get_tracer("theirs").start_span("large")
+                for number in range(130):
+                    span.set_attribute(f"key {{number}}", number)
+                span.end()
+            pandaprobe.flush()
+            """
+        )
+    span = receiver.span("large")
+    assert attributes_of(span)["session.id"] == "s"
+    # One less than with the stamp on it.
+    assert span.dropped_attributes_count == 2
+
+
+def test_log_records_are_left_alone_where_only_our_exporter_is_to_see_the_stamp() -> None:
+    ended = in_process.run(
+        """
+        import pandaprobe_otel as pandaprobe
+        from opentelemetry import _logs
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, InMemoryLogRecordExporter
+        exporter = InMemoryLogRecordExporter()
+        provider = LoggerProvider()
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+        _logs.set_logger_provider(provider)
+        pandaprobe.init(endpoint="http://127.0.0.1:9", stamp="own")
+        with pandaprobe.session("s"):
+            provider.get_logger("x").emit(body="hello")
+        provider.force_flush()
+        (record,) = exporter.get_finished_logs()
+        tell(attributes=sorted(record.log_record.attributes or ()))
+        """
+    )
+    assert ended.told == {"attributes": []}
