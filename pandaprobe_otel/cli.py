@@ -1,6 +1,7 @@
 """The command line: `pandaprobe-otel`, or `python -m pandaprobe_otel`."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import distributions
@@ -43,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="run a conversation and show the session that arrived")
     demo.set_defaults(run=_demo)
+
+    doctor = commands.add_parser("doctor", help="say whether a span would arrive, and what to do")
+    doctor.add_argument("--json", action="store_true", help="print the report as JSON")
+    doctor.set_defaults(run=_doctor)
 
     local = commands.add_parser("local", help="run a PandaProbe on this machine")
     local.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -92,6 +97,14 @@ def _demo(_: argparse.Namespace) -> int:
     drawing = tree.UNICODE if _can_print("├─└│·→…") else tree.ASCII
     _say("\n" + tree.render(session, drawing=drawing, width=_WIDTH))
     return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import examine
+
+    report = examine()
+    _say(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text())
+    return 0 if report.arrives else 1
 
 
 def _local(arguments: argparse.Namespace) -> int:

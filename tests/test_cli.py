@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from otlp_receiver import Receiver
 
 from pandaprobe_otel import cli, settings
 from pandaprobe_otel._version import __version__
@@ -134,6 +135,30 @@ def test_local_says_when_the_port_is_taken(tmp_path: Path, capsys: pytest.Captur
         port = taken.getsockname()[1]
         assert cli.main(["local", "--port", str(port), "--directory", str(tmp_path)]) == 1
     assert f"127.0.0.1:{port}" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for one process")
+def test_doctor_says_that_a_span_arrives_at_the_local_receiver(tmp_path: Path) -> None:
+    command = [*PROGRAM, "local", "--port", "0", "--directory", str(tmp_path / "local")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = re.search(r"http://\S+", server.stdout.readline())[0]
+        done = run("doctor", PANDAPROBE_ENDPOINT=url, PYTHONIOENCODING="ascii")
+        with urllib.request.urlopen(f"{url}/sessions") as answer:
+            sessions = json.load(answer)["items"]
+        server.send_signal(signal.SIGINT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"A span arrives in PandaProbe at {url}, over OTLP.")
+    assert [session["session_id"] for session in sessions] == ["pandaprobe-otel doctor"]
+
+
+def test_doctor_fails_and_says_why_as_json() -> None:
+    with Receiver((401, {}, b"")) as receiver:
+        done = run("doctor", "--json", PANDAPROBE_ENDPOINT=receiver.url, PANDAPROBE_SPOOL_DIR="off")
+    report = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert report["arrives"] is False
+    assert report["findings"][0]["fix"] == "set PANDAPROBE_API_KEY to a valid key"
 
 
 def test_help_ends_with_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import certifi
 import urllib3
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.util.re import parse_env_headers
 
 # OpenTelemetry's settings for the trust in an OTLP receiver; the more specific one holds.
@@ -55,16 +56,18 @@ class Connection:
         sent = self._headers.copy()
         sent.update(headers)
         patience = max(0.001, give_up_at - monotonic())
-        response = self._manager().request(
-            method,
-            self.endpoint + path,
-            body=body,
-            headers=sent,
-            timeout=urllib3.Timeout(total=patience),
-            retries=False,
-            redirect=False,
-            preload_content=False,
-        )
+        # An instrumentation of urllib3 would make a span of it, which would have to be sent in turn.
+        with suppress_instrumentation():
+            response = self._manager().request(
+                method,
+                self.endpoint + path,
+                body=body,
+                headers=sent,
+                timeout=urllib3.Timeout(total=patience),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
         try:
             response.read(cache_content=True)
         except urllib3.exceptions.HTTPError:
@@ -93,14 +96,12 @@ class Connection:
 
 
 def _pool_for(endpoint: str) -> urllib3.PoolManager:
-    parts = urlsplit(endpoint)
     trust: dict[str, Any] = {
         "ca_certs": _first(_CERTIFICATE) or certifi.where(),
         "cert_file": _first(_CLIENT_CERTIFICATE),
         "key_file": _first(_CLIENT_KEY),
     }
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname or ""):
+    if proxy := proxy_for(endpoint):
         return urllib3.ProxyManager(proxy, **trust)
     return urllib3.PoolManager(**trust)
 
@@ -110,7 +111,7 @@ def _otel_headers(endpoint: str) -> dict[str, str]:
     meant_for = _first(_ENDPOINT)
     if meant_for is None or _origin(meant_for) != _origin(endpoint):
         return {}
-    return parse_env_headers(_first(_HEADERS) or "", liberal=True)
+    return dict(parse_env_headers(_first(_HEADERS) or "", liberal=True))
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -120,6 +121,13 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     except ValueError:
         # It has no port that is a number.
         return "", None, None
+
+
+def proxy_for(endpoint: str) -> str | None:
+    """The proxy that the environment names for an endpoint."""
+    parts = urlsplit(endpoint)
+    proxy = getproxies().get(parts.scheme)
+    return proxy if proxy and not proxy_bypass(parts.hostname or "") else None
 
 
 def _first(names: tuple[str, ...]) -> str | None:

@@ -13,7 +13,7 @@ from .connection import Connection
 from .forks import Forked, tell_of_forks
 from .spool import Spool
 from .stats import Stats
-from .wire import Outcome, Request, Settled, Wire, retry_after
+from .wire import NOT_THERE, Outcome, Request, Settled, Wire, retry_after
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
@@ -222,7 +222,7 @@ class Delivery(Forked):
         elif outcome is Outcome.TOO_LARGE and self._wire.split(request):
             pass
         elif outcome in (Outcome.AWAY, Outcome.DENIED):
-            if response.status in (404, 405, 415) and self._untried:
+            if response.status in NOT_THERE and self._untried:
                 before, endpoint = self._wire.name, self._connection.endpoint
                 self._use_next_wire()
                 _logger.info("%s takes no %s; spans go by %s", endpoint, before, self._wire.name)

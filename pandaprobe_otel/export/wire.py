@@ -14,6 +14,8 @@ from .spool import Item
 # Where scores go, on any wire.
 SCORES = "/evaluations/trace-scores"
 JSON_HEADERS = {"Content-Type": "application/json"}
+# An endpoint that answers so does not have this wire; the next one is tried.
+NOT_THERE = (404, 405, 415)
 
 
 class Outcome(Enum):

@@ -62,10 +62,17 @@ class Survey:
     Attributes:
         lines: What to say, a line for each library and each problem.
         missing: Requirements of the official instrumentations that fit and are not installed.
+        problems: What is in the way, and what to do about it; each is one of the lines, too.
     """
 
     lines: list[str]
     missing: list[str]
+    problems: list[tuple[str, str]]
+
+    def complain(self, text: str, fix: str, between: str) -> None:
+        """Adds a problem."""
+        self.problems.append((text, fix))
+        self.lines.append(f"! {text}{between}{fix}")
 
 
 def survey(distributions: Iterable[Distribution]) -> Survey:
@@ -75,7 +82,7 @@ def survey(distributions: Iterable[Distribution]) -> Survey:
         distributions: Those of an environment, as `importlib.metadata.distributions()` gives them.
     """
     installed = {_normalized(found.name): found for found in distributions}
-    found = Survey([], [])
+    found = Survey([], [], [])
     for library, official in _OFFICIAL.items():
         if library in installed:
             _official(found, library, installed[library].version, official, official.name in installed)
@@ -88,18 +95,19 @@ def survey(distributions: Iterable[Distribution]) -> Survey:
             found.lines.append(_native(library, installed))
     for old, new in _REPLACED_BY.items():
         if old in installed:
-            found.lines.append(f"! {old} is deprecated; {new} replaces it")
+            found.complain(f"{old} is deprecated", f"{new} replaces it", "; ")
     for library in [*_OFFICIAL, *_OTHERS]:
         names = sorted(name for name, each in installed.items() if _instruments(each, library))
         if len(names) > 1:
-            found.lines.append(f"! {' and '.join(names)} all instrument {library}: uninstall all but one")
+            found.complain(f"{' and '.join(names)} all instrument {library}", "uninstall all but one", ": ")
     return found
 
 
 def _official(found: Survey, library: str, version: str, official: _Official, is_installed: bool) -> None:
     line = f"{library} {version}: {official.name}"
     if not SpecifierSet(official.takes).contains(version, prereleases=True):
-        found.lines.append(f"! {line} takes {library} {official.takes} only")
+        fix = "it makes no spans; wrap its clients with pandaprobe_otel.wrappers"
+        found.complain(f"{line} takes {library} {official.takes} only", fix, ": ")
     elif is_installed:
         found.lines.append(f"{line}, installed")
     else:

@@ -48,7 +48,8 @@ def test_a_version_that_the_official_one_refuses_is_named_and_not_installed(
 ) -> None:
     found = surveyed(("google-genai", "3.4.0"))
     assert found.lines == [
-        "! google-genai 3.4.0: opentelemetry-instrumentation-google-genai takes google-genai >=1.32,<3 only"
+        "! google-genai 3.4.0: opentelemetry-instrumentation-google-genai takes google-genai >=1.32,<3 only:"
+        " it makes no spans; wrap its clients with pandaprobe_otel.wrappers"
     ]
     assert not found.missing
 
