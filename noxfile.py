@@ -126,7 +126,8 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
     """The package in pyright's strict mode, against the newest of what it stands on."""
-    install_wheel(session, *group("types"), extras="[openai,local,langgraph]")
+    extras = "[openai,anthropic,bedrock,local,langgraph]"
+    install_wheel(session, *group("types"), "aiobotocore", extras=extras)
     session.run("pyright")
 
 

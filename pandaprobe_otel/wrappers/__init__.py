@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from ._process import instrument, uninstrument
     from ._wrapping import unwrap
     from .anthropic import wrap_anthropic
+    from .bedrock import wrap_bedrock
     from .openai import wrap_openai
 
-__all__ = ["instrument", "uninstrument", "unwrap", "wrap_anthropic", "wrap_openai"]
+__all__ = ["instrument", "uninstrument", "unwrap", "wrap_anthropic", "wrap_bedrock", "wrap_openai"]
 
 # A provider's SDK is imported with its wrapper, not before.
 _HOME = {
@@ -20,6 +21,7 @@ _HOME = {
     "uninstrument": "._process",
     "unwrap": "._wrapping",
     "wrap_anthropic": ".anthropic",
+    "wrap_bedrock": ".bedrock",
     "wrap_openai": ".openai",
 }
 

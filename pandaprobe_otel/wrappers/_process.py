@@ -8,6 +8,7 @@ from ._instrumentor import Instrumentor
 # Provider -> the module of its wrapper, the instrumentor there, and what is imported of the SDK.
 _PROVIDERS = {
     "anthropic": (".anthropic", "AnthropicInstrumentor", "anthropic"),
+    "bedrock": (".bedrock", "BedrockInstrumentor", "boto3"),
     "openai": (".openai", "OpenAIInstrumentor", "openai"),
 }
 

@@ -12,11 +12,15 @@ from opentelemetry.util.genai.completion_hook import load_completion_hook
 from opentelemetry.util.genai.environment_variables import OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT
 from opentelemetry.util.genai.handler import TelemetryHandler
 from opentelemetry.util.genai.invocation import CLIENT_INFERENCE_CONTEXT_KEY
+from opentelemetry.util.genai.stream import AbandonedStreamError
 from opentelemetry.util.genai.types import ContentCapturingMode
 
 from ... import runtime
 from ..._version import __version__
 from ...tracing.labels import Labels
+
+# The provider whose counts of input tokens leave out the cached ones.
+_BEDROCK = "aws.bedrock"
 
 __all__ = ["Recorder", "TelemetryHandler", "is_traced"]
 
@@ -86,7 +90,10 @@ class _Handler(TelemetryHandler):
     labels: Labels | None = None
 
     def inference(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start(super().inference, args, kwargs)
+        invocation = self._start(super().inference, args, kwargs)
+        if kwargs.get("provider") == _BEDROCK:
+            invocation.__class__ = _counting_cached(invocation.__class__)
+        return invocation
 
     def embedding(self, *args: Any, **kwargs: Any) -> Any:
         return self._start(super().embedding, args, kwargs)
@@ -107,6 +114,28 @@ class _Handler(TelemetryHandler):
         invocation = start(*args, **{"context": self.labels.context(), **kwargs})
         self.labels.put_on(invocation.span)
         return invocation
+
+
+@cache
+def _counting_cached(base: Any) -> Any:
+    class Counting(base):
+        """Counts the cached among the input tokens, as the convention has it and AWS does not."""
+
+        def _finish(self, error: Any = None) -> None:
+            me: Any = self
+            if me.input_tokens is not None:
+                cached = (me.cache_read_input_tokens, me.cache_write_input_tokens)
+                me.input_tokens += sum(filter(None, cached))
+            base._finish(self, error)
+
+        def fail(self, error: Any) -> None:
+            # A body that nobody reads to its end is no failure.
+            if isinstance(error, AbandonedStreamError):
+                self._finish()
+            else:
+                base.fail(self, error)
+
+    return Counting
 
 
 class _CurrentTracerProvider(TracerProvider):

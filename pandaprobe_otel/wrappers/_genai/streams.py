@@ -50,6 +50,11 @@ def read_with(reader: Reader, stream: Any, invocation: InferenceInvocation, *, a
 def follow(result: Any, begins: Begins) -> Any:
     """What an official instrumentation returned, made safe if it is a stream or gives one later."""
     kind = cast("type[Any]", type(result))
+    if kind is dict:
+        # An answer of boto has its stream under a name.
+        for name, value in result.items():
+            result[name] = follow(value, begins)
+        return result
     # Not isinstance: it asks a proxy for the class of what it wraps.
     bases = set(kind.__mro__)
     if ObjectProxy not in bases or not bases.isdisjoint({_Hooks, _Manager, _AsyncManager, _Raw}):
@@ -62,6 +67,9 @@ def follow(result: Any, begins: Begins) -> Any:
     elif AsyncStreamManagerWrapper in bases:
         _become(result, _AsyncManager, begins)
         result.__wrapped__ = _AsyncEntry(result.__wrapped__)
+    elif hasattr(kind, "read"):
+        # The body of aiobotocore, which ends its span when it is read.
+        result._self_invocation.suspend()
     elif hasattr(kind, "parse"):
         # `with_raw_response`: the stream is made when the caller parses the response.
         _become(result, _Raw, begins)
@@ -233,7 +241,7 @@ class _Clock:
         self._running = self._running or self._begins(chunk)
         if self._running:
             # The class's, past what stands before it on this object.
-            type(self._invocation)._on_stream_chunk(self._invocation, default_timer())
+            cast(Any, type(self._invocation))._on_stream_chunk(self._invocation, default_timer())
 
 
 def _timed(chunks: Iterator[Any], clock: _Clock) -> Iterator[Any]:

@@ -1,0 +1,234 @@
+"""What `wrap_bedrock` promises for each operation, with boto3 and aiobotocore, against a fake of our own."""
+
+import gc
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import bedrock_fake
+import pytest
+from bedrock_fake import ANSWER, FakeBedrock
+from opentelemetry.trace import StatusCode
+
+from pandaprobe_otel.testing import Captured, assert_session
+from pandaprobe_otel.wrappers import instrument, uninstrument, unwrap, wrap_bedrock
+
+from .surfaces import (
+    assert_answer,
+    assert_error,
+    assert_tool_call,
+    attributes,
+    lasting,
+    parts,
+    run_in_session,
+)
+
+boto3 = pytest.importorskip("boto3")
+aiobotocore = pytest.importorskip("aiobotocore")
+from aiobotocore.session import get_session  # noqa: E402
+from botocore.config import Config  # noqa: E402
+
+MODEL = "us.anthropic.claude-opus-4-8-v1:0"
+HERE: dict[str, Any] = {
+    "service_name": "bedrock-runtime",
+    "region_name": "us-east-1",
+    "aws_access_key_id": "none",
+    "aws_secret_access_key": "none",
+    "config": Config(retries={"max_attempts": 1, "mode": "standard"}),
+}
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeBedrock]:
+    with bedrock_fake.running() as running:
+        yield running
+
+
+@pytest.fixture
+def client(fake: FakeBedrock) -> Iterator[Any]:
+    made = boto3.client(endpoint_url=fake.url, **HERE)
+    yield made
+    made.close()
+
+
+class Awaited:
+    """A client of boto3 with the methods of one of aiobotocore."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(**request: Any) -> Any:
+            return getattr(self.client, name)(**request)
+
+        return call
+
+
+@pytest.fixture(params=["boto3", "aiobotocore"])
+async def wrapped(request: pytest.FixtureRequest, fake: FakeBedrock) -> Any:
+    if request.param == "boto3":
+        made = boto3.client(endpoint_url=fake.url, **HERE)
+        yield Awaited(wrap_bedrock(made))
+        made.close()
+    else:
+        async with get_session().create_client(endpoint_url=fake.url, **HERE) as made:
+            yield wrap_bedrock(made)
+
+
+def converse(prompt: str) -> dict[str, Any]:
+    tool = {"name": "get_weather", "inputSchema": {"json": {"type": "object"}}}
+    return {
+        "modelId": MODEL,
+        "system": [{"text": "Be brief."}],
+        "messages": [{"role": "user", "content": [{"text": prompt}]}],
+        "inferenceConfig": {"maxTokens": 99, "temperature": 0.5},
+        "toolConfig": {"tools": [{"toolSpec": tool}]},
+    }
+
+
+def invoke(prompt: str) -> dict[str, Any]:
+    body = {
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 99,
+        "messages": [{"role": "user", "content": prompt}],
+    }
+    return {"modelId": MODEL, "body": json.dumps(body)}
+
+
+async def read(stream: Any) -> list[Any]:
+    if hasattr(stream, "__aiter__") and not hasattr(stream, "__next__"):
+        return [event async for event in stream]
+    return list(stream)
+
+
+async def _converse(client: Any, prompt: str) -> Any:
+    return (await client.converse(**converse(prompt)))["output"]
+
+
+async def _converse_stream(client: Any, prompt: str) -> Any:
+    return await read((await client.converse_stream(**converse(prompt)))["stream"])
+
+
+async def _invoke(client: Any, prompt: str) -> Any:
+    body = (await client.invoke_model(**invoke(prompt)))["body"].read()
+    return json.loads(body if isinstance(body, bytes) else await body)
+
+
+async def _invoke_stream(client: Any, prompt: str) -> Any:
+    return await read((await client.invoke_model_with_response_stream(**invoke(prompt)))["body"])
+
+
+SURFACES: dict[str, Any] = {
+    "converse": _converse,
+    "converse_stream": _converse_stream,
+    "invoke_model": _invoke,
+    "invoke_model_with_response_stream": _invoke_stream,
+}
+STREAMS = [name for name in SURFACES if "stream" in name]
+
+
+@pytest.mark.parametrize("name", SURFACES)
+async def test_an_answer(wrapped: Any, client: Any, name: str, spans: Captured) -> None:
+    plain = await SURFACES[name](Awaited(client), "Hello.")
+    (_, seen), span = await run_in_session(spans, SURFACES[name], wrapped, "Hello.")
+    assert seen == lasting(plain)
+    assert_answer(span, ANSWER, provider="aws.bedrock", model=MODEL)
+    found = attributes(span)
+    assert "Hello." in found["gen_ai.input.messages"]
+    assert {
+        "gen_ai.request.max_tokens": 99,
+        "gen_ai.usage.input_tokens": 17,
+        "gen_ai.usage.output_tokens": 7,
+        "gen_ai.usage.cache_read.input_tokens": 4,
+        "gen_ai.usage.cache_write.input_tokens": 3,
+    }.items() <= found.items()
+    assert ("gen_ai.response.time_to_first_chunk" in found) == (name in STREAMS)
+
+
+@pytest.mark.parametrize("name", SURFACES)
+async def test_a_tool_call(wrapped: Any, name: str, spans: Captured) -> None:
+    _, span = await run_in_session(spans, SURFACES[name], wrapped, "What weather is it?")
+    assert_tool_call(span, "get_weather", {"city": "Paris"})
+
+
+@pytest.mark.parametrize("name", SURFACES)
+async def test_an_error_of_the_api(wrapped: Any, name: str, spans: Captured) -> None:
+    with pytest.raises(Exception, match="slow down") as caught:
+        await SURFACES[name](wrapped, "too many")
+    assert_error(spans.spans[0], type(caught.value).__name__)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_an_error_in_a_stream(wrapped: Any, name: str, spans: Captured) -> None:
+    with pytest.raises(Exception, match="slow down"):
+        await SURFACES[name](wrapped, "break")
+    (span,) = spans.spans
+    assert_error(span, "EventStreamError")
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_that_is_broken_off_is_no_failure(client: Any, name: str, spans: Captured) -> None:
+    key, ask = ("stream", converse) if name == "converse_stream" else ("body", invoke)
+    answer = getattr(wrap_bedrock(client), name)(**ask("Hello."))
+    after = spans.tracer.start_span("after the call")
+    assert after.parent is None, "what comes after the call is no part of it"
+    for _, _ in zip(range(4), answer[key], strict=False):
+        pass
+    answer[key].close()
+    del answer
+    gc.collect()
+    (span,) = spans.spans
+    assert span.status.status_code is StatusCode.UNSET
+    assert ANSWER.startswith(parts(span)[0]["content"])
+
+
+async def test_a_body_that_nobody_reads_is_no_failure(fake: FakeBedrock, spans: Captured) -> None:
+    async with get_session().create_client(endpoint_url=fake.url, **HERE) as made:
+        answer = await wrap_bedrock(made).invoke_model(**invoke("Hello."))
+        assert spans.tracer.start_span("after the call").parent is None
+        answer["body"].close()
+    (span,) = spans.spans
+    assert span.status.status_code is StatusCode.UNSET
+
+
+def test_labels_hold_for_all_calls_and_can_be_replaced(client: Any, spans: Captured) -> None:
+    wrap_bedrock(client, session_id="old", tags=["a"]).converse(**converse("Hello."))
+    list(wrap_bedrock(client, session_id="new").converse_stream(**converse("Hello."))["stream"])
+    assert [attributes(span)["session.id"] for span in spans.spans] == ["old", "new"]
+    unwrap(client).converse(**converse("Hello."))
+    assert len(spans.spans) == 2
+
+
+def test_the_whole_process_is_traced_until_it_is_undone(client: Any, spans: Captured) -> None:
+    instrument("bedrock")
+    try:
+        client.converse(**converse("Hello."))
+        wrap_bedrock(client, session_id="mine")
+        client.converse(**converse("Hello."))
+        list(client.converse_stream(**converse("Hello."))["stream"])
+        assert [parts(span)[0]["content"] for span in spans.spans] == [ANSWER] * 3
+        assert_session(spans.spans[1:], "mine")
+    finally:
+        uninstrument("bedrock")
+    unwrap(client).converse(**converse("Hello."))
+    assert len(spans.spans) == 3
+
+
+def test_beside_the_official_instrumentation_a_call_makes_one_span(client: Any, spans: Captured) -> None:
+    from opentelemetry.instrumentation.genai.bedrock import BedrockInstrumentor
+
+    BedrockInstrumentor().instrument(tracer_provider=spans.tracer_provider)
+    try:
+        wrap_bedrock(client).converse(**converse("Hello."))
+        list(client.converse_stream(**converse("Hello."))["stream"])
+    finally:
+        BedrockInstrumentor().uninstrument()
+    assert len(spans.spans) == 2
+
+
+def test_anything_but_a_bedrock_client_is_refused_with_the_fix() -> None:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    for given in (None, boto3, s3):
+        with pytest.raises(TypeError, match=r'write wrap_bedrock\(boto3\.client\("bedrock-runtime"\)\)'):
+            wrap_bedrock(given)
+    s3.close()
