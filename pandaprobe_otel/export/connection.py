@@ -106,7 +106,7 @@ def _pool_for(endpoint: str) -> urllib3.PoolManager:
     return urllib3.PoolManager(**trust)
 
 
-def _otel_headers(endpoint: str) -> dict[str, str]:
+def _otel_headers(endpoint: str) -> Mapping[str, str]:
     """The headers that are meant for this endpoint: mostly they hold the secret of another receiver."""
     meant_for = _first(_ENDPOINT)
     if meant_for is None or _origin(meant_for) != _origin(endpoint):

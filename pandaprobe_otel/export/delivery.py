@@ -71,6 +71,7 @@ class Delivery(Forked):
         self._use_next_wire()
         self._held_until = 0.0
         self._wait = _FIRST_WAIT
+        self._key_is_refused: bool | None = None
         self._last_put = 0
         self._known_lost = {"spool full": 0, "spool damaged": 0}
         self._drained_to = 0
@@ -216,6 +217,10 @@ class Delivery(Forked):
             self._hold(Outcome.AWAY, f"no answer ({kind}); is PANDAPROBE_ENDPOINT right and reachable?")
             return
         outcome, problem = self._wire.judge(request, response)
+        refused = response.status == 401
+        if (refused or outcome is Outcome.DELIVERED) and refused != self._key_is_refused:
+            self._key_is_refused = refused
+            self._spool.note_key(refused=refused)
         if outcome is Outcome.DELIVERED:
             self._wait = _FIRST_WAIT
             self._settle(request, self._wire.delivered(request, response), "rejected")

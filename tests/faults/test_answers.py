@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from otlp_receiver import Answer, Fault, Receiver
-from programs import all_once, spool_is_empty, stored
+from programs import all_once, port_of, spool_is_empty, stored
 
 # Two batches: the first meets the fault.
 COUNT, BATCH = 200, 128
@@ -65,6 +65,23 @@ def test_what_a_setting_has_to_mend_is_said_once_and_the_spans_are_kept(
     assert (program.told["sent"], program.told["lost"]) == (COUNT, {})
     assert len(program.warnings) == 1
     assert f"HTTP {status}" in program.warnings[0]
+    assert spool_is_empty(tmp_path)
+
+
+def test_what_a_refused_key_leaves_is_sent_with_the_next_one(run: Any, tmp_path: Path) -> None:
+    first, second = {"PANDAPROBE_API_KEY": "sk_pp_1"}, {"PANDAPROBE_API_KEY": "sk_pp_2"}
+    port = None
+    for answer, given_up in (((503, {}, b""), False), ((401, {}, b""), True)):
+        with Receiver(*[answer] * 50, port=port or 0) as receiver:
+            port = port_of(receiver)
+            with run(receiver.url, f"make({COUNT}, '{answer[0]}.')", **first) as program:
+                assert program.end() == 0
+        with Receiver(port=port) as receiver:
+            with run(receiver.url, f"make({COUNT}, 'new.'); pandaprobe.flush(20)", **second) as program:
+                assert program.end() == 0
+            sent = {name.partition(".")[0] for name in stored(receiver)}
+        # It may be an organisation's of its own, as long as nobody says that it is no key any more.
+        assert sent == ({"new", "503", "401"} if given_up else {"new"})
     assert spool_is_empty(tmp_path)
 
 

@@ -4,7 +4,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .folder import age, look_around, make_private_folder
+from .folder import age, look_around, make_private_folder, of_refused_keys
 from .items import Damaged
 from .lock import FileLock
 
@@ -71,7 +71,8 @@ class Disk:
         found = Found([], [], 0, 0)
         if self._folder is None:
             return found
-        there = look_around(self._folder, {queue.path for queue in self.files})
+        folders = [self._folder, *of_refused_keys(self._folder)]
+        there = look_around(folders, {queue.path for queue in self.files})
         others, others_bytes = len(there.queues), there.bytes
         for path, size in there.queues.items():
             if len(self._adopted) < MOST_ADOPTED and self._adopt(path, found):

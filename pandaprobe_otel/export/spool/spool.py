@@ -20,6 +20,7 @@ from ...guard import warn_once
 from ..forks import Forked, tell_of_forks
 from .aside import Aside
 from .disk import Disk
+from .folder import note_key
 from .items import Damaged, Item, Load, MemoryQueue, SetAside
 
 if TYPE_CHECKING:
@@ -162,6 +163,11 @@ class Spool(Forked):
         """What any process of the project set aside, the oldest first."""
         with self._held():
             return self._aside.all()
+
+    def note_key(self, *, refused: bool) -> None:
+        """Notes what the backend says of the API key: what is refused may be sent with another one."""
+        if self._folder is not None:
+            note_key(self._folder, refused=refused)
 
     @property
     def is_durable(self) -> bool:
