@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .aside import FILE_NAME
-from .folder import age, look_around
+from .folder import age, look_around, of_refused_keys
 from .items import Load
 
 # Seconds that a file locked by its owner is waited for.
@@ -36,9 +36,9 @@ class Waiting:
 
 
 def peek(folder: Path) -> Waiting:
-    """What waits in a folder, at the moment of asking."""
+    """What waits in a folder, and in those of refused keys of its project, at the moment of asking."""
     waiting = Waiting()
-    for path in look_around(folder, set()).queues:
+    for path in look_around([folder, *of_refused_keys(folder)], set()).queues:
         rows = _rows(
             path, "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(length(body)), 0) FROM items"
         )
