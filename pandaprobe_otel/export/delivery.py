@@ -8,7 +8,7 @@ from time import monotonic
 
 import urllib3
 
-from ..guard import report, warn_once
+from ..guard import REPEATED, report, warn_once
 from .connection import Connection
 from .forks import Forked, tell_of_forks
 from .spool import Spool
@@ -269,7 +269,8 @@ class Delivery(Forked):
     def _say(self, problem: str) -> None:
         self._stats.last_error = problem
         endpoint = self._connection.endpoint
-        warn_once(_logger, f"{endpoint} {problem}", "spans do not reach %s: %s", endpoint, problem)
+        cause, message = f"{endpoint} {problem}", "spans do not reach %s: %s"
+        warn_once(_logger, cause, message, endpoint, problem, every=REPEATED)
 
 
 def _jittered(seconds: float) -> float:

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from ..guard import warn_once
+from ..guard import REPEATED, warn_once
 from .spool import Item
 from .wire import JSON_HEADERS, SCORES, Ledger, Outcome, Request, Settled, Verdict, outcome_of
 
@@ -160,5 +160,6 @@ def _rejected(response: urllib3.BaseHTTPResponse) -> int:
         return 0
     if partial.rejected_spans:
         count = partial.rejected_spans
-        warn_once(_logger, "partial success", "the receiver rejected %d spans of a batch", count)
+        message = "the receiver rejected %d spans of a batch"
+        warn_once(_logger, "partial success", message, count, every=REPEATED)
     return partial.rejected_spans

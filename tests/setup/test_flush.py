@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import in_process
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from otlp_receiver import OK, Receiver
@@ -165,3 +166,31 @@ def test_request_that_always_fails_does_not_stop_the_others(monkeypatch: pytest.
         sender.make()
         assert sender.processor.flush(10)
         sender.processor.end(5)
+
+
+def test_opentelemetry_counts_our_batches_where_its_internal_metrics_are_on() -> None:
+    with Receiver() as receiver:
+        ended = in_process.run(
+            """
+            from opentelemetry import metrics, trace
+            from opentelemetry.sdk.metrics import MeterProvider
+            from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+            reader = InMemoryMetricReader()
+            metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+            import pandaprobe_otel as pandaprobe
+            pandaprobe.init()
+            with pandaprobe.session("s"):
+                for number in range(3):
+                    trace.get_tracer("theirs").start_span(str(number)).end()
+            pandaprobe.flush(10)
+            found = {}
+            for resource in reader.get_metrics_data().resource_metrics:
+                for scope in resource.scope_metrics:
+                    for metric in scope.metrics:
+                        found[metric.name] = sum(point.value for point in metric.data.data_points)
+            tell(**found)
+            """,
+            PANDAPROBE_ENDPOINT=receiver.url,
+            OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED="true",
+        )
+    assert ended.told["otel.sdk.processor.span.processed"] == 3

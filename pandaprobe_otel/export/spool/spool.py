@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ...guard import warn_once
+from ...guard import REPEATED, warn_once
 from ..forks import Forked, tell_of_forks
 from .aside import Aside
 from .disk import Disk
@@ -157,7 +157,7 @@ class Spool(Forked):
             message = (
                 "requests that are refused for good are set aside (%s); `pandaprobe-otel doctor` shows them"
             )
-            warn_once(_logger, f"spool set aside {reason}", message, reason)
+            warn_once(_logger, f"spool set aside {reason}", message, reason, every=REPEATED)
 
     def set_aside_items(self) -> list[SetAside]:
         """What any process of the project set aside, the oldest first."""
@@ -310,17 +310,17 @@ class Spool(Forked):
             self.stats.dropped += dropped.spans
             self._delete(loads)
             message = "the spool is full: the oldest spans go. PANDAPROBE_SPOOL_MAX_BYTES makes room for more"
-            warn_once(_logger, "spool full", message)
+            warn_once(_logger, "spool full", message, every=REPEATED)
         return dropped.bytes
 
     def _failed(self, queue: "FileQueue | MemoryQueue | None", error: Exception) -> None:
         if isinstance(error, Damaged) and queue is not None and not isinstance(queue, MemoryQueue):
             self._replace(queue)
             message = "a damaged file of the spool is kept as *.corrupt; what it still gave is sent"
-            warn_once(_logger, "spool damaged", message)
+            warn_once(_logger, "spool damaged", message, every=REPEATED)
         else:
             message = "spans wait in memory, because the spool in %s fails (%s)"
-            warn_once(_logger, "spool fails", message, self._folder, error)
+            warn_once(_logger, "spool fails", message, self._folder, error, every=REPEATED)
 
     def _replace(self, queue: "FileQueue") -> None:
         """Leaves a damaged file, with what can still be read of it."""
