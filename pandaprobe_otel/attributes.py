@@ -87,7 +87,9 @@ EMBEDDING_MODEL_NAME = "embedding.model_name"
 # On every span of a PandaProbe trace that `start_trace` made: its id, a UUID. The span that it is derived
 # from is the entry, the root of that trace.
 PANDAPROBE_TRACE_ID = "pandaprobe.trace.id"
-# In baggage only: session, user and that id, signed.
+# On a span whose parent is that entry, in another process: its span id, which no other span tells there.
+PANDAPROBE_ENTRY_ID = "pandaprobe.entry.id"
+# In baggage only: session, user and turn, signed.
 PANDAPROBE_CONTEXT = "pandaprobe.context"
 PANDAPROBE_SPAN_KIND = "pandaprobe.span.kind"
 # JSON text.

@@ -135,7 +135,7 @@ class Assembly:
                 continue
             if self._is_due([waiting[span_id] for span_id in fresh], now):
                 ready = fresh
-            elif group.awaits_entry and group.trace_id not in self._entries:
+            elif group.awaits_entry and self._open_entry(group.trace_id):
                 ready = set[int]()
             else:
                 ready = fresh & anchored
@@ -194,7 +194,7 @@ class Assembly:
         if is_whole or is_known:
             self._known.add(_outline(root, body=None, group=group), is_stored=root.span_id in inside)
         is_row_only = is_whole and root.span_id not in inside
-        is_remote = any(each.record.parent_is_remote for each in ready.values())
+        is_remote = any(span.parent_is_remote for span in group.spans)
         return Portion(body, ranks, ready[root.span_id] if is_row_only else None, sent, is_whole, is_remote)
 
     def _remember_entry(self, trace_id: str, span_id: int) -> None:
@@ -204,9 +204,14 @@ class Assembly:
             self._entries.popitem(last=False)
 
     def _parent_is_to_come(self, span: SpanRecord, trace_id: str, records: Mapping[int, SpanRecord]) -> bool:
-        """Whether the span is to name its parent now, because it cannot be told later."""
+        """Whether the span is to name its parent now, because it cannot be told later.
+
+        That of a span in another service's turn comes from there.
+        """
         parent = span.parent_span_id
-        if parent is None or parent in records or span.parent_is_remote or turn_of(span) != trace_id:
+        if parent is None or parent in records or turn_of(span) != trace_id:
+            return False
+        if keys.PANDAPROBE_ENTRY_ID in span.attributes:
             return False
         as_entry = replace(span, span_id=parent)
         return parent != self._entries.get(trace_id) and not is_entry(as_entry)

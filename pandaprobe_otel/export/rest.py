@@ -162,6 +162,7 @@ class RestWire:
         request.attempts = min(request.attempts, _LONGEST_WAIT_AT)
         if call.instead and not self._rows.is_posted(call.trace_id):
             if call.is_foreign and call.misses <= _MOST_MISSES:
+                self._put_row_first(call.trace_id)
                 return Outcome.FAILED
             self._rows.posted(call.trace_id)
             call.method, call.path, call.body = "POST", TRACES, call.instead
@@ -170,6 +171,14 @@ class RestWire:
             return Outcome.FAILED
         # When this process has posted it, a part of it posted later would put out the whole.
         return Outcome.FAILED if call.misses <= _MOST_MISSES else Outcome.REFUSED
+
+    def _put_row_first(self, trace_id: str) -> None:
+        """What waits for another process's trace waits in vain where the trace is this one's."""
+        lane = self._lanes[trace_id]
+        row = next((request for request in lane if request.method == "PATCH"), None)
+        if row is not None and row is not lane[0]:
+            lane.remove(row)
+            lane.appendleft(row)
 
     def _opens_at(self, request: Request) -> float:
         closed_until = max(request.not_before, self._closed_until.get(request.path, 0.0))

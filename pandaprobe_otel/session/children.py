@@ -19,7 +19,7 @@ from .. import runtime
 from ..attributes import PANDAPROBE_TRACE_ID, SESSION_ID, USER_ID
 from ..guard import never_raises
 from . import identity
-from .turn import Turn, turn_in, with_turn
+from .turn import open_turn, turn_of_text, with_turn
 
 _TRACE = TraceContextTextMapPropagator()
 _BAGGAGE = W3CBaggagePropagator()
@@ -41,9 +41,8 @@ def session_env() -> dict[str, str]:
     runtime.ensure_started()
     context = identity.with_ids(get_current())
     env: dict[str, str] = {}
-    turn = turn_in(context)
-    if turn is not None and not turn.ended and turn.session_id == identity.current().session.id:
-        context = baggage.set_baggage(PANDAPROBE_TRACE_ID, turn.trace_id, context)
+    if turn := open_turn(context, identity.current().session.id):
+        context = baggage.set_baggage(PANDAPROBE_TRACE_ID, turn.text, context)
         carrier: dict[str, str] = {}
         _TRACE.inject(carrier, context)
         env = {name.upper(): carrier.get(name, "") for name in ("traceparent", "tracestate")}
@@ -77,7 +76,6 @@ def join_parent() -> None:
     if PANDAPROBE_TRACE_ID not in carrier["baggage"] or get_current_span().get_span_context().is_valid:
         return
     context = _BAGGAGE.extract(carrier, _TRACE.extract(carrier, get_current()))
-    trace_id = baggage.get_baggage(PANDAPROBE_TRACE_ID, context)
-    if get_current_span(context).get_span_context().is_valid and isinstance(trace_id, str):
-        turn = Turn(trace_id, identity.current().session.id)
+    turn = turn_of_text(str(baggage.get_baggage(PANDAPROBE_TRACE_ID, context)), identity.current().session.id)
+    if turn is not None and get_current_span(context).get_span_context().is_valid:
         attach(with_turn(turn, baggage.remove_baggage(PANDAPROBE_TRACE_ID, context)))

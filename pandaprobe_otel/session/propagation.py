@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
-from uuid import UUID
 
 from opentelemetry import baggage
 from opentelemetry.context import Context, create_key, get_current, set_value
@@ -33,7 +32,7 @@ from . import identity
 from .identity import UNKNOWN, Known, Source
 from .peers import is_ours
 from .signing import Ids, opened, sealed, signing_key
-from .turn import Turn, turn_in, with_turn
+from .turn import open_turn, turn_of_text, with_turn
 from .validation import clean_id
 
 _logger = logging.getLogger("pandaprobe_otel.session")
@@ -204,10 +203,8 @@ def _written(rules: _Rules | None, context: Context) -> str:
     if rules is None:
         return ""
     session, user = identity.current(context)
-    turn = turn_in(context)
-    # What a turn's left-over task calls is no part of it any more, just as its own next `start_trace`.
-    is_in_turn = turn is not None and not turn.ended and turn.session_id == session.id
-    return _members_of(Ids(session.id, user.id, turn.trace_id if turn and is_in_turn else None), rules.key)
+    turn = open_turn(context, session.id)
+    return _members_of(Ids(session.id, user.id, turn.text if turn else None), rules.key)
 
 
 @lru_cache(1024)
@@ -248,17 +245,10 @@ def _received(rules: _Rules, context: Context, members: dict[str, str]) -> Conte
         ids = Ids(*(unquote(members.get(key, "")) for key in (SESSION_ID, USER_ID)))
     session, user = _known(ids.session_id, "session"), _known(ids.user_id, "user")
     context = identity.received(context, session, user)
-    turn = _turn(ids.trace_id, session.id)
+    turn = turn_of_text(ids.turn or "", session.id)
     return with_turn(turn, context) if turn else context
 
 
 def _known(id: str | None, what: str) -> Known:
     id = clean_id(id, what) if id else None
     return Known(id, Source.INBOUND) if id else UNKNOWN
-
-
-def _turn(trace_id: str | None, session_id: str | None) -> Turn | None:
-    try:
-        return Turn(str(UUID(trace_id)), session_id) if trace_id else None
-    except ValueError:
-        return None

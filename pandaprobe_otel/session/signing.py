@@ -21,12 +21,12 @@ class Ids(NamedTuple):
     """What goes from one service to the next.
 
     Args:
-        trace_id: Of the PandaProbe trace, the turn.
+        turn: `Turn.text`.
     """
 
     session_id: str | None = None
     user_id: str | None = None
-    trace_id: str | None = None
+    turn: str | None = None
 
 
 def signing_key(api_key: str | None, project_name: str | None) -> bytes | None:

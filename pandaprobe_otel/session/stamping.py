@@ -8,12 +8,13 @@ from weakref import WeakKeyDictionary
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanContext, format_span_id
 
-from ..attributes import PANDAPROBE_TRACE_ID, SESSION_ID, USER_ID
+from ..attributes import PANDAPROBE_ENTRY_ID, PANDAPROBE_TRACE_ID, SESSION_ID, USER_ID
 from ..guard import caught, never_raises
 from . import stamps
 from .identity import current
-from .turn import turn_in
+from .turn import Turn, turn_in
 
 _kept: WeakKeyDictionary[ReadableSpan, Mapping[str, str]] = WeakKeyDictionary()
 
@@ -49,6 +50,8 @@ class SessionSpanProcessor(SpanProcessor):
         stamp = _stamp(parent_context)
         if not stamp:
             return
+        if span.parent is not None and span.parent.is_remote:
+            stamp = _stamp_below(span.parent, stamp, turn_in(parent_context))
         attributes: Any = span.attributes
         # A copy, because the SDK's attributes raise and catch an exception for every key that is missing.
         held = attributes.copy()
@@ -88,6 +91,13 @@ def _stamp(context: Context | None) -> Mapping[str, str]:
     # A turn is of one session; what another one does inside it is a trace of its own.
     trace_id = turn.trace_id if turn is not None and turn.session_id == session.id else None
     return _attributes_of(session.id, user.id, trace_id)
+
+
+def _stamp_below(parent: SpanContext, stamp: Mapping[str, str], turn: Turn | None) -> Mapping[str, str]:
+    """The stamp of a span whose parent is in another process, and may be the entry of the turn."""
+    if PANDAPROBE_TRACE_ID not in stamp or turn is None or turn.entry_id != parent.span_id:
+        return stamp
+    return {**stamp, PANDAPROBE_ENTRY_ID: format_span_id(parent.span_id)}
 
 
 @lru_cache(1024)

@@ -6,7 +6,7 @@ from opentelemetry.trace import Span, get_current_span
 from ..attributes import PANDAPROBE_TRACE_ID
 from ..ids import pandaprobe_trace_id
 from ..session import identity, stamps
-from ..session.turn import Turn, turn_in
+from ..session.turn import Turn, open_turn
 
 
 def turn_at(span: Span, context: Context) -> tuple[Turn, bool]:
@@ -19,11 +19,10 @@ def turn_at(span: Span, context: Context) -> tuple[Turn, bool]:
         context: What it was started in.
     """
     session_id = identity.current().session.id
-    turn = turn_in(context)
-    if turn is not None and not turn.ended and turn.session_id == session_id:
+    if turn := open_turn(context, session_id):
         return turn, False
     ids = span.get_span_context()
     is_root = not get_current_span().get_span_context().is_valid
-    turn = Turn(pandaprobe_trace_id(ids.trace_id, ids.span_id, is_root=is_root), session_id)
+    turn = Turn(pandaprobe_trace_id(ids.trace_id, ids.span_id, is_root=is_root), session_id, ids.span_id)
     stamps.add(span, PANDAPROBE_TRACE_ID, turn.trace_id)
     return turn, True

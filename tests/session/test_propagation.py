@@ -392,7 +392,7 @@ def test_turn_that_has_ended_does_not_go_along(sent: Any, stamp: Any) -> None:
 
 def test_forged_turn_is_not_joined(stamp: Any) -> None:
     service(trust_incoming=True)
-    header = sealed(Ids("c-1", None, "no uuid"), None)
+    header = sealed(Ids("c-1", None, "no turn"), None)
     assert stamp({"baggage": f"pandaprobe.context={header}"}) == {"session.id": "c-1"}
 
 

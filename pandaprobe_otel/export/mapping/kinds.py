@@ -56,8 +56,13 @@ _MARKS = frozenset(
 )
 # Their spans say what they are when they end, and one attribute per field of a message may drive that out.
 _SCOPES = ("openinference.instrumentation.", "opentelemetry.instrumentation.genai.")
-# What our own exporter says of any span.
-_NO_MARKS = (keys.PANDAPROBE_TRACE_ID, keys.PANDAPROBE_SPAN_OPEN, keys.PANDAPROBE_SKIPPED)
+# What we say of any span.
+_NO_MARKS = (
+    keys.PANDAPROBE_TRACE_ID,
+    keys.PANDAPROBE_ENTRY_ID,
+    keys.PANDAPROBE_SPAN_OPEN,
+    keys.PANDAPROBE_SKIPPED,
+)
 
 # Every span is asked for its turn several times.
 _REMEMBERED = 1024
