@@ -17,6 +17,7 @@ SERVICE_VERSION = "service.version"
 DEPLOYMENT_ENVIRONMENT_NAME = "deployment.environment.name"
 TELEMETRY_DISTRO_NAME = "telemetry.distro.name"
 TELEMETRY_DISTRO_VERSION = "telemetry.distro.version"
+HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
 EXCEPTION_EVENT = "exception"
 EXCEPTION_MESSAGE = "exception.message"
 EXCEPTION_TYPE = "exception.type"
@@ -32,6 +33,7 @@ RPC_SYSTEM = "rpc.system"
 # GenAI semantic conventions (development).
 GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
 GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
+GEN_AI_AGENT_ID = "gen_ai.agent.id"
 GEN_AI_AGENT_NAME = "gen_ai.agent.name"
 GEN_AI_TOOL_NAME = "gen_ai.tool.name"
 GEN_AI_TOOL_CALL_ARGUMENTS = "gen_ai.tool.call.arguments"
@@ -55,6 +57,9 @@ GEN_AI_SYSTEM = "gen_ai.system"
 # Spellings of the token counts until semantic conventions 1.27.
 GEN_AI_USAGE_PROMPT_TOKENS = "gen_ai.usage.prompt_tokens"
 GEN_AI_USAGE_COMPLETION_TOKENS = "gen_ai.usage.completion_tokens"
+
+# Google's, in the manner of the conventions: why a prompt got no answer.
+GCP_BLOCK_REASON = "gcp.gemini.prompt_feedback.block_reason"
 
 # OpenLLMetry (Traceloop). Messages have one attribute per field: `gen_ai.prompt.0.role`.
 GEN_AI_PROMPT_PREFIX = "gen_ai.prompt."

@@ -11,9 +11,20 @@ if TYPE_CHECKING:
     from ._wrapping import unwrap
     from .anthropic import wrap_anthropic
     from .bedrock import wrap_bedrock
+    from .gemini import wrap_gemini
+    from .mistral import wrap_mistral
     from .openai import wrap_openai
 
-__all__ = ["instrument", "uninstrument", "unwrap", "wrap_anthropic", "wrap_bedrock", "wrap_openai"]
+__all__ = [
+    "instrument",
+    "uninstrument",
+    "unwrap",
+    "wrap_anthropic",
+    "wrap_bedrock",
+    "wrap_gemini",
+    "wrap_mistral",
+    "wrap_openai",
+]
 
 # A provider's SDK is imported with its wrapper, not before.
 _HOME = {
@@ -22,6 +33,8 @@ _HOME = {
     "unwrap": "._wrapping",
     "wrap_anthropic": ".anthropic",
     "wrap_bedrock": ".bedrock",
+    "wrap_gemini": ".gemini",
+    "wrap_mistral": ".mistral",
     "wrap_openai": ".openai",
 }
 

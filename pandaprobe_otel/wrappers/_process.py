@@ -9,6 +9,8 @@ from ._instrumentor import Instrumentor
 _PROVIDERS = {
     "anthropic": (".anthropic", "AnthropicInstrumentor", "anthropic"),
     "bedrock": (".bedrock", "BedrockInstrumentor", "boto3"),
+    "gemini": (".gemini", "GeminiInstrumentor", "google.genai"),
+    "mistral": (".mistral", "MistralInstrumentor", "mistralai"),
     "openai": (".openai", "OpenAIInstrumentor", "openai"),
 }
 
@@ -47,7 +49,15 @@ def uninstrument(*names: str) -> None:
 
 def _installed() -> list[str]:
     # The SDK is looked for first, since importing one may take seconds.
-    return [name for name, (_, _, sdk) in _PROVIDERS.items() if find_spec(sdk) and _is_whole(name)]
+    return [name for name, (_, _, sdk) in _PROVIDERS.items() if _is_there(sdk) and _is_whole(name)]
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        # The package that it is in is missing too.
+        return False
 
 
 def _is_whole(name: str) -> bool:

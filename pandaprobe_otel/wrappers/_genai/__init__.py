@@ -4,7 +4,8 @@
 documentation is listed in `UNDOCUMENTED`, which a test resolves against the versions that are installed.
 """
 
-from .handlers import Recorder, TelemetryHandler, is_traced
+from .handlers import Recorder, TelemetryHandler
+from .nesting import is_covered, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
 from .official import beneath, check_installed, official
 from .streams import Reader, follow, read_with
@@ -17,6 +18,7 @@ __all__ = [
     "beneath",
     "check_installed",
     "follow",
+    "is_covered",
     "is_traced",
     "official",
     "read_with",

@@ -6,12 +6,10 @@ from copy import copy
 from functools import cache
 from typing import Any
 
-from opentelemetry.context import get_value
 from opentelemetry.trace import Span, Tracer, TracerProvider
 from opentelemetry.util.genai.completion_hook import load_completion_hook
 from opentelemetry.util.genai.environment_variables import OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT
 from opentelemetry.util.genai.handler import TelemetryHandler
-from opentelemetry.util.genai.invocation import CLIENT_INFERENCE_CONTEXT_KEY
 from opentelemetry.util.genai.stream import AbandonedStreamError
 from opentelemetry.util.genai.types import ContentCapturingMode
 
@@ -22,7 +20,7 @@ from ...tracing.labels import Labels
 # The provider whose counts of input tokens leave out the cached ones.
 _BEDROCK = "aws.bedrock"
 
-__all__ = ["Recorder", "TelemetryHandler", "is_traced"]
+__all__ = ["Recorder", "TelemetryHandler"]
 
 
 class Recorder:
@@ -63,11 +61,6 @@ def _content() -> str:
     return given or ContentCapturingMode.SPAN_ONLY.name
 
 
-def is_traced() -> bool:
-    """Whether this runs inside a model call that has a span by OpenTelemetry's GenAI packages."""
-    return get_value(CLIENT_INFERENCE_CONTEXT_KEY) is not None
-
-
 @cache
 def _handler(scope: str, content: str) -> "_Handler":
     made = _Handler(
@@ -97,6 +90,9 @@ class _Handler(TelemetryHandler):
 
     def embedding(self, *args: Any, **kwargs: Any) -> Any:
         return self._start(super().embedding, args, kwargs)
+
+    def tool(self, *args: Any, **kwargs: Any) -> Any:
+        return self._start(super().tool, args, kwargs)
 
     def fetch_response(self, *args: Any, **kwargs: Any) -> Any:
         return self._start(super().fetch_response, args, kwargs)

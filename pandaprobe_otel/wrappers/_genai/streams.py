@@ -44,6 +44,8 @@ def read_with(reader: Reader, stream: Any, invocation: InferenceInvocation, *, a
     """The same stream, whose span ends as the stream does, with what the reader makes of it."""
     read: Any = (_AsyncRead if asynchronous else _Read)(stream, invocation)
     read._self_reader = reader
+    if not any(hasattr(stream, name) for name in ("close", "aclose")):
+        read._self_stream = _Closable(stream)
     return _follow_stream(read, None)
 
 
@@ -164,6 +166,17 @@ class _Read(_Reading, SyncStreamWrapper[Any]): ...
 
 
 class _AsyncRead(_Reading, AsyncStreamWrapper[Any]): ...
+
+
+class _Closable:
+    """What ends a stream that has no method for it: leaving its block, as in mistralai 1."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def close(self) -> Any:
+        leave = getattr(self._stream, "__aexit__", None) or getattr(self._stream, "__exit__", None)
+        return leave and leave(None, None, None)
 
 
 class _Entry(ObjectProxy):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
