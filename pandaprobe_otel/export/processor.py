@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..attributes import PANDAPROBE_SPAN_OPEN, PANDAPROBE_TRACE_ID
-from ..guard import never_raises, warn_once
+from ..guard import caught, never_raises, warn_once
 from ..ids import pandaprobe_trace_id
 from ..settings import Settings
 from .exporter import PandaProbeSpanExporter
@@ -153,17 +153,23 @@ class ExportProcessor(SpanProcessor, Forked):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remembers an open span."""
-        self.lineage.start(span)
+        try:
+            self.lineage.start(span)
+        except Exception as error:
+            caught("ExportProcessor.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queues an ended span."""
-        if self._pipeline is None:
-            message = "spans that end after shutdown() are not sent; init() starts again"
-            warn_once(_logger, "late span", message)
-        else:
-            self._pipeline.take(span)
-        if span.context is not None:
-            self.lineage.end(span.context.span_id)
+        try:
+            if self._pipeline is None:
+                message = "spans that end after shutdown() are not sent; init() starts again"
+                warn_once(_logger, "late span", message)
+            else:
+                self._pipeline.take(span)
+            if span.context is not None:
+                self.lineage.end(span.context.span_id)
+        except Exception as error:
+            caught("ExportProcessor.on_end", error)
 
     def flush(self, timeout: float) -> bool:
         """Sends what is queued; whether all of it arrived within `timeout` seconds."""

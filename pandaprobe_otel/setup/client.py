@@ -81,18 +81,8 @@ class Client:
         if self._exporter is not None:
             self._exporter.on_error.append(callback)
 
-    def score(
-        self,
-        trace_id: str | UUID,
-        name: str,
-        value: str | float | bool,
-        *,
-        data_type: ScoreDataType | str = ScoreDataType.NUMERIC,
-        reason: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Scores a trace; as the function `score`."""
-        body = score_body(trace_id, name, value, data_type, reason, metadata)
+    def put_score(self, body: bytes) -> None:
+        """Sends a score that `score` has made."""
         if self._exporter is not None:
             self._exporter.put_score(body)
 
@@ -174,11 +164,10 @@ def score(
     Raises:
         ValueError: When the id is no UUID, the name is empty, or the value does not fit.
     """
+    body = score_body(trace_id, name, value, data_type, reason, metadata)
     client = get_client()
-    if client is None:
-        score_body(trace_id, name, value, data_type, reason, metadata)
-    else:
-        client.score(trace_id, name, value, data_type=data_type, reason=reason, metadata=metadata)
+    if client is not None:
+        client.put_score(body)
 
 
 def flush(timeout: float = 30.0) -> bool:

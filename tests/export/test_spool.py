@@ -1,7 +1,9 @@
 """The spool: what is put there is kept until it is acknowledged, whatever happens to process and disk."""
 
+import fcntl
 import json
 import os
+import runpy
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pandaprobe_otel.export.spool import Load, Spool, disk, project_key
+from pandaprobe_otel.export.spool import lock as lock_module
 from pandaprobe_otel.export.spool import spool as spool_module
 
 MIB = 1 << 20
@@ -425,6 +429,37 @@ def test_the_bound_holds_for_all_files_of_the_project(opened: Callable[..., Spoo
             spool.ack(item.seq for item in items)
     first.adopt()
     assert sum(path.stat().st_size for path in folder.iterdir()) < MIB
+
+
+def test_a_lock_on_windows_is_let_go_before_its_file_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is Windows' is stood in for: its locks, and that it removes no file that is open."""
+    held: list[int] = []
+
+    def locking(handle: int, mode: int, size: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError from None
+        held.append(handle)
+
+    def unlink(path: Path) -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(held[-1])
+        os.unlink(path)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    loaded = runpy.run_path(lock_module.__file__)
+    take, path = loaded["FileLock"].take, tmp_path / "a.lock"
+    lock = take(path)
+    assert take(path) is None
+    lock.release()
+    lock = take(path)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    lock.remove()
+    assert not path.exists()
 
 
 # Disks that fail
