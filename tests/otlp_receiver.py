@@ -81,7 +81,8 @@ class Receiver:
                     receiver.bodies.append(json.loads(body))
                 elif 200 <= status < 300:
                     try:
-                        request = ExportTraceServiceRequest.FromString(gzip.decompress(body))
+                        plain = gzip.decompress(body) if self.headers["Content-Encoding"] else body
+                        request = ExportTraceServiceRequest.FromString(plain)
                     except (OSError, EOFError, zlib.error, DecodeError):
                         status = 400
                     else:

@@ -78,8 +78,17 @@ def _guard_global() -> None:
     # Its import loads the propagators that the environment names, ours among them.
     from opentelemetry.propagate import get_global_textmap, set_global_textmap
 
-    if not isinstance(inner := get_global_textmap(), PandaProbePropagator):
-        set_global_textmap(PandaProbePropagator(inner))
+    propagator: Any = get_global_textmap()
+    outer = None
+    # Logfire takes its own wrapper off for threads of this process; it must find it, so ours goes inside.
+    while isinstance(getattr(propagator, "wrapped", None), TextMapPropagator):
+        outer, propagator = propagator, propagator.wrapped
+    if isinstance(propagator, PandaProbePropagator):
+        return
+    if outer is None:
+        set_global_textmap(PandaProbePropagator(propagator))
+    else:
+        outer.wrapped = PandaProbePropagator(propagator)
 
 
 class PandaProbePropagator(TextMapPropagator):

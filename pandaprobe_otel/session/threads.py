@@ -11,7 +11,7 @@ Elsewhere only the session does: whose parent other people's spans have is not o
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import thread as pools
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,7 +26,8 @@ _OFFICIAL = "opentelemetry.instrumentation.threading"
 _lock = threading.Lock()
 _on = False
 _carried: "WeakKeyDictionary[threading.Thread, _Carried]" = WeakKeyDictionary()
-_submitting = threading.local()
+# Python's own names for what a pool runs, and for what runs it.
+_pools: Any = pools
 
 
 def carry_into_threads() -> None:
@@ -40,7 +41,8 @@ def carry_into_threads() -> None:
             wrap_function_wrapper(threading.Thread, "start", _start)
             # A subclass may have a `run` of its own; on every Python that we allow, it runs inside this one.
             wrap_function_wrapper(threading.Thread, "_bootstrap_inner", _run)
-            wrap_function_wrapper(ThreadPoolExecutor, "submit", _submit)
+            # Not `submit`: Logfire, which patches that as well, leaves it alone where somebody has before.
+            wrap_function_wrapper(_pools._WorkItem, "__init__", _submit)
 
 
 class _Carried:
@@ -73,7 +75,7 @@ def _official_instrumentation_carries() -> bool:
 
 def _start(wrapped: Callable[..., Any], thread: threading.Thread, args: Any, kwargs: Any) -> Any:
     # A pool's worker outlives the job that it is started for.
-    if not getattr(_submitting, "now", False):
+    if getattr(thread, "_target", None) is not _pools._worker:
         _note(thread)
     return wrapped(*args, **kwargs)
 
@@ -91,18 +93,17 @@ def _run(wrapped: Callable[..., Any], thread: threading.Thread, args: Any, kwarg
         return wrapped(*args, **kwargs)
 
 
-def _submit(wrapped: Callable[..., Any], executor: ThreadPoolExecutor, args: Any, kwargs: Any) -> Any:
-    if not args:
+def _submit(wrapped: Callable[..., Any], item: object, args: Any, kwargs: Any) -> Any:
+    future, *work = args
+    # From Python 3.14 on, what is called comes as one with its arguments.
+    as_one = len(work) == 1 and isinstance(work[0], tuple)
+    function, *rest = work[0] if as_one else work
+    if not callable(function):
         return wrapped(*args, **kwargs)
-    function, *rest = args
     carried = _Carried()
 
     def job(*args: Any, **kwargs: Any) -> Any:
         with carried:
             return function(*args, **kwargs)
 
-    _submitting.now = True
-    try:
-        return wrapped(job, *rest, **kwargs)
-    finally:
-        _submitting.now = False
+    return wrapped(future, *([(job, *rest)] if as_one else [job, *rest]), **kwargs)

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from .._version import __version__
@@ -27,8 +27,9 @@ from .yielding import YieldingTracerProvider, when_provider_is_set
 _logger = logging.getLogger("pandaprobe_otel.setup")
 
 
-# What was added to a provider, so that nothing is added twice.
-_joined: "WeakKeyDictionary[object, ExportProcessor]" = WeakKeyDictionary()
+# What was added to a provider, so that nothing is added twice. By identity, for Logfire's has no hash; they are
+# kept, as by every tracer that they make.
+_joined: dict[int, tuple[object, ExportProcessor]] = {}
 _built: YieldingTracerProvider | None = None
 _private: TracerProvider | None = None
 
@@ -56,11 +57,12 @@ def join_or_build(settings: Settings) -> tuple[trace.TracerProvider, ExportProce
 
 
 def _join(provider: Any, processor_for: Callable[[], ExportProcessor]) -> ExportProcessor:
-    processor = _joined.get(provider)
+    _, processor = _joined.get(id(provider), (None, None))
     if processor is None:
-        _joined[provider] = processor = processor_for()
-        provider.add_span_processor(SessionSpanProcessor())
-        provider.add_span_processor(processor)
+        processor = processor_for()
+        _joined[id(provider)] = provider, processor
+        for added in (SessionSpanProcessor(), processor):
+            _add(provider, added)
         current = trace.get_current_span()
         if isinstance(current, Span) and current.is_recording() and current.resource is provider.resource:
             # It is this provider's: the first use of this package starts it in the middle of a request.
@@ -68,11 +70,18 @@ def _join(provider: Any, processor_for: Callable[[], ExportProcessor]) -> Export
     return processor
 
 
+def _add(provider: Any, processor: SpanProcessor) -> None:
+    parameters = signature(provider.add_span_processor).parameters
+    # Phoenix's takes its own exporter away when a processor is added, unless told not to.
+    keep = {"replace_default_processor": False} if "replace_default_processor" in parameters else {}
+    provider.add_span_processor(processor, **keep)
+
+
 @never_raises
 def _give_way(provider: trace.TracerProvider) -> None:
     if _built is not None and provider is not _built and _takes_processors(provider):
         # The same processor: what is queued, open and yet to come goes one way.
-        _join(provider, lambda: _joined[_built])
+        _join(provider, lambda: _joined[id(_built)][1])
         _built.successor = provider
 
 
@@ -92,12 +101,12 @@ def _takes_processors(provider: object) -> bool:
 def stamp_logs() -> None:
     """Adds the stamping of log records to the global LoggerProvider, when it is one of the SDK."""
     provider: Any = get_logger_provider()
-    if hasattr(provider, "add_log_record_processor") and provider not in _stamped:
-        _stamped[provider] = True
+    if hasattr(provider, "add_log_record_processor") and id(provider) not in _stamped:
+        _stamped[id(provider)] = provider
         provider.add_log_record_processor(SessionLogRecordProcessor())
 
 
-_stamped: "WeakKeyDictionary[object, bool]" = WeakKeyDictionary()
+_stamped: dict[int, object] = {}
 
 
 # Which distribution has set the provider up.

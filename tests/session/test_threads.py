@@ -4,13 +4,16 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import thread as pools
 from types import ModuleType
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from wrapt import wrap_function_wrapper
 
 import pandaprobe_otel as pandaprobe
+from pandaprobe_otel.session import threads
 from pandaprobe_otel.session.threads import carry_into_threads
 
 Probe = Callable[..., str | None]
@@ -50,7 +53,8 @@ def test_threads_of_a_trace_hang_under_it(tracer: trace.Tracer) -> None:
 def test_it_is_switched_on_once(tracer: trace.Tracer) -> None:
     carry_into_threads()
     thread: Any = threading.Thread
-    for wrapper in (thread.start, thread._bootstrap_inner, ThreadPoolExecutor.submit):
+    work_item: Any = pools._WorkItem
+    for wrapper in (thread.start, thread._bootstrap_inner, work_item.__init__):
         assert not hasattr(wrapper.__wrapped__, "__wrapped__")
 
 
@@ -72,9 +76,32 @@ def test_it_leaves_the_context_to_the_official_instrumentation(
     pandaprobe.set_session(None)
 
 
-def test_thread_of_python_that_is_wrapped_is_there() -> None:
-    """`_bootstrap_inner` is private to Python; this fails loudly on the day that it moves."""
+def test_names_of_python_that_are_used_are_there() -> None:
+    """They are private to Python; this fails loudly on the day that one moves."""
     assert callable(threading.Thread._bootstrap_inner)  # type: ignore[attr-defined]
+    assert callable(pools._WorkItem.run)
+    assert callable(pools._worker)
+
+
+def test_submit_itself_stays_as_it_was(tracer: trace.Tracer) -> None:
+    """Logfire wraps it only where nobody else has, and carries the parents of a user's spans by it."""
+    carry_into_threads()
+    assert not hasattr(ThreadPoolExecutor.submit, "__wrapped__")
+
+
+def test_job_that_comes_as_one_with_its_arguments_has_the_session(tracer: trace.Tracer) -> None:
+    """As Python makes jobs from 3.14 on."""
+    carry_into_threads()
+
+    class Item:
+        def __init__(self, future: object, task: Any) -> None:
+            self.task = task
+
+    wrap_function_wrapper(Item, "__init__", threads._submit)
+    with pandaprobe.session("s"):
+        function, *_ = Item(None, (pandaprobe.current_session, (), {})).task
+        assert Item(None, b"pickled").task == b"pickled"
+    assert in_thread(function) == "s"
 
 
 def test_submit_keeps_arguments_results_and_errors(tracer: trace.Tracer) -> None:
