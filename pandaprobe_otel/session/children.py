@@ -1,12 +1,15 @@
 """The session of a child process: `session_env` puts it into the environment, the child takes it from there.
 
 In the variables of OpenTelemetry's convention for environments, so that programs that are not ours read them
-too. As for threads: inside one of our own traces the child's spans hang under it; elsewhere only the session
-goes along, for whose parent other people's spans have is not ours to change.
+too. Unsigned: who sets a process's environment, or sends a worker its tasks, decides what it does anyway.
+
+As for threads: inside one of our own traces the child's spans hang under it; elsewhere only the session goes
+along, for whose parent other people's spans have is not ours to change.
 """
 
 import os
 import threading
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from opentelemetry import baggage
@@ -26,6 +29,7 @@ _BAGGAGE = W3CBaggagePropagator()
 # A longer header is ignored whole by those who read it.
 _MOST_CHARACTERS = 8192
 _OURS = (SESSION_ID, USER_ID, PANDAPROBE_TRACE_ID)
+_NAMES = ("baggage", "traceparent", "tracestate")
 
 _joined = False
 
@@ -39,18 +43,24 @@ def session_env() -> dict[str, str]:
         subprocess.run(["python", "tool.py"], env={**os.environ, **pandaprobe.session_env()})
     """
     runtime.ensure_started()
+    env = {name.upper(): value for name, value in carrier().items()}
+    # What this process was started with may hold no longer, and would be passed on.
+    if "BAGGAGE" in os.environ:
+        env.setdefault("BAGGAGE", "")
+    return env
+
+
+def carrier() -> dict[str, str]:
+    """What another process of ours needs to go on here."""
     context = identity.with_ids(get_current())
-    env: dict[str, str] = {}
+    written: dict[str, str] = {}
     if turn := open_turn(context, identity.current().session.id):
         context = baggage.set_baggage(PANDAPROBE_TRACE_ID, turn.text, context)
-        carrier: dict[str, str] = {}
-        _TRACE.inject(carrier, context)
-        env = {name.upper(): carrier.get(name, "") for name in ("traceparent", "tracestate")}
-    text = _baggage_text(context)
-    # What this process was started with may hold no longer, and would be passed on.
-    if text or "BAGGAGE" in os.environ:
-        env["BAGGAGE"] = text
-    return env
+        written["tracestate"] = ""
+        _TRACE.inject(written, context)
+    if text := _baggage_text(context):
+        written["baggage"] = text
+    return written
 
 
 def _baggage_text(context: Context) -> str:
@@ -72,8 +82,13 @@ def join_parent() -> None:
     if _joined or threading.current_thread() is not threading.main_thread():
         return
     _joined = True
-    carrier = {name: os.environ.get(name.upper(), "") for name in ("baggage", "traceparent", "tracestate")}
-    if PANDAPROBE_TRACE_ID not in carrier["baggage"] or get_current_span().get_span_context().is_valid:
+    if not get_current_span().get_span_context().is_valid:
+        join_trace({name: os.environ.get(name.upper(), "") for name in _NAMES})
+
+
+def join_trace(carrier: Mapping[str, str]) -> None:
+    """Makes the trace of this package that `carrier` was written in the current one, if in any."""
+    if PANDAPROBE_TRACE_ID not in carrier.get("baggage", ""):
         return
     context = _BAGGAGE.extract(carrier, _TRACE.extract(carrier, get_current()))
     turn = turn_of_text(str(baggage.get_baggage(PANDAPROBE_TRACE_ID, context)), identity.current().session.id)

@@ -54,9 +54,8 @@ class Identity(NamedTuple):
 NOBODY = Identity()
 
 
-def _inherited() -> Identity:
-    """What `session_env` has put into the environment of this process."""
-    header = os.environ.get("BAGGAGE")
+def ids_in(header: str) -> Identity:
+    """Session and user of a `baggage` that only we can have written."""
     if not header:
         return NOBODY
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -69,7 +68,8 @@ def _inherited() -> Identity:
     return Identity(*[UNKNOWN if id is None else Known(id, Source.INBOUND) for id in ids])
 
 
-INHERITED = _inherited()
+# What `session_env` has put into the environment of this process.
+INHERITED = ids_in(os.environ.get("BAGGAGE", ""))
 
 # What `set_session`, `set_user`, a request or the start of the process has set.
 # A context variable of its own, for OpenTelemetry's context is put back when a span closes, and closing a

@@ -20,6 +20,7 @@ from ..export.stats import Stats
 from ..guard import report, warn_once
 from ..session.children import join_parent
 from ..session.propagation import guard_boundaries
+from ..session.queues import carry_into_celery
 from ..session.stamping import unseen
 from ..session.stamps import keep_aside
 from ..session.threads import carry_into_threads
@@ -56,6 +57,7 @@ class Client:
             if settings.stamp == "all":
                 stamp_logs()
             carry_into_threads()
+            carry_into_celery()
             join_parent()
 
     @property
