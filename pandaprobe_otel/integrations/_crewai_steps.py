@@ -1,0 +1,257 @@
+"""Which of CrewAI's events is which span."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, get_current_span
+
+from ..tracing import runs
+from ..wrappers import _chat, _genai
+from ..wrappers._chat_messages import output_messages
+from ..wrappers._genai.parts import Error, InputMessage, OutputMessage, TextPart
+
+_recorder = _genai.Recorder("pandaprobe_otel.integrations.crewai")
+
+# CrewAI's name -> GenAI's, where they differ.
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+}
+
+
+class Step(Protocol):
+    """A span that an event begins and another one ends."""
+
+    is_turn: bool
+    span: Span
+    # For what happens inside.
+    context: Context
+
+    def note(self, event: Any) -> None:
+        """Takes note of what happens on the way."""
+        ...
+
+    def end(self, event: Any) -> None:
+        """Ends it as the event says."""
+        ...
+
+    def leave(self) -> None:
+        """Ends it where no event says how."""
+        ...
+
+
+class _Invocation:
+    """A span of GenAI's conventions."""
+
+    is_turn = True
+
+    def __init__(self, invocation: Any) -> None:
+        # It has made itself current; the adapter does, so that it can undo it in whatever context.
+        invocation.suspend()
+        self.invocation = invocation
+        self.span: Span = invocation.span
+        self.context: Context = invocation.context
+        self._tells: bool = invocation.should_capture_content
+
+    def note(self, event: Any) -> None:
+        """Nothing."""
+
+    def end(self, event: Any) -> None:
+        failure = _failure(event)
+        if failure is not None:
+            self.invocation.fail(failure)
+        else:
+            self._answer(event)
+            self.invocation.stop()
+
+    def leave(self) -> None:
+        self.invocation.stop()
+
+    def _answer(self, event: Any) -> None:
+        if self._tells:
+            output = _text(getattr(event, "output", getattr(event, "result", None)))
+            self.invocation.output_messages = [OutputMessage("assistant", [TextPart(output)])]
+
+    def ask(self, text: str) -> None:
+        """Writes what it is asked."""
+        if text and self._tells:
+            self.invocation.input_messages = [InputMessage("user", [TextPart(text)])]
+
+
+class _ModelCall(_Invocation):
+    is_turn = False
+
+    def note(self, event: Any) -> None:
+        if event.type in ("llm_stream_chunk", "llm_thinking_chunk"):
+            self.invocation.record_stream_chunk()
+
+    def _answer(self, event: Any) -> None:
+        call = self.invocation
+        call.response_id = event.response_id
+        call.response_model_name = event.model
+        call.finish_reasons = [event.finish_reason] if event.finish_reason else None
+        usage: Mapping[str, Any] = event.usage or {}
+        call.input_tokens = usage.get("prompt_tokens")
+        call.output_tokens = usage.get("completion_tokens")
+        call.cache_read_input_tokens = usage.get("cached_prompt_tokens") or None
+        call.cache_write_input_tokens = usage.get("cache_creation_tokens") or None
+        call.thinking_tokens = usage.get("reasoning_tokens") or None
+        if self._tells:
+            is_call = event.call_type.value == "tool_call"
+            message = {"tool_calls": event.response} if is_call else {"content": _text(event.response)}
+            call.output_messages = output_messages(
+                [{"message": message, "finish_reason": event.finish_reason}]
+            )
+
+
+class _Tool(_Invocation):
+    is_turn = False
+
+    def _answer(self, event: Any) -> None:
+        if self._tells:
+            self.invocation.tool_result = _text(event.output)
+
+
+class _Named:
+    """A span that no convention has a name for."""
+
+    is_turn = True
+
+    def __init__(self, kind: str, name: str, asked: object) -> None:
+        self._tells = _recorder.handler().should_capture_content()
+        self._step = runs.Step(name, kind=kind)
+        if self._tells:
+            self._step.set_input(asked)
+        self.context = self._step.start()
+        self.span = get_current_span(self.context)
+
+    def note(self, event: Any) -> None:
+        """Nothing."""
+
+    def end(self, event: Any) -> None:
+        failure = _failure(event)
+        if failure is not None:
+            self._step.set_error(failure.message or "")
+        elif self._tells:
+            told = (getattr(event, name, None) for name in ("output", "result", "results"))
+            self._step.set_output(next((_plain(value) for value in told if value is not None), None))
+        self._step.end()
+
+    def leave(self) -> None:
+        self._step.end()
+
+
+def _crew(crew: Any, event: Any) -> Step:
+    step = _Invocation(_recorder.handler().workflow(event.crew_name or "crew"))
+    step.ask(_text(event.inputs) if event.inputs else "\n".join(task.description for task in crew.tasks))
+    return step
+
+
+def _flow(flow: Any, event: Any) -> Step:
+    step = _Invocation(_recorder.handler().workflow(event.flow_name))
+    step.ask(_text(event.inputs) if event.inputs else "")
+    return step
+
+
+def _task(task: Any, event: Any) -> Step:
+    return _Named("CHAIN", f"task {task.name}" if task.name else "task", task.description)
+
+
+def _method(flow: Any, event: Any) -> Step:
+    return _Named("CHAIN", event.method_name, event.params)
+
+
+def _agent(agent: Any, event: Any) -> Step:
+    step = _Invocation(_recorder.handler().invoke_local_agent(agent_name=event.agent.role))
+    step.ask(event.task_prompt)
+    return step
+
+
+def _lite_agent(agent: Any, event: Any) -> Step:
+    step = _Invocation(_recorder.handler().invoke_local_agent(agent_name=event.agent_info.get("role")))
+    messages: Any = event.messages
+    step.ask(messages if isinstance(messages, str) else _text(messages[-1].get("content")))
+    return step
+
+
+def _model_call(llm: Any, event: Any) -> Step:
+    provider = str(getattr(llm, "provider", None) or "crewai")
+    call = _recorder.handler().inference(
+        _PROVIDERS.get(provider, provider), request_model=event.model and event.model.split("/")[-1]
+    )
+    step = _ModelCall(call)
+    _chat.put_request(
+        call,
+        {
+            **{name: getattr(event, name) for name in _chat.PARAMETERS if hasattr(event, name)},
+            "messages": _as_list(event.messages),
+            "tools": event.tools,
+            "stop": event.stop_sequences,
+        },
+    )
+    return step
+
+
+def _tool(tool: Any, event: Any) -> Step:
+    invocation = _recorder.handler().tool(event.tool_name, tool_type="function", agent_name=event.agent_role)
+    if invocation.should_capture_content:
+        invocation.arguments = event.tool_args
+    return _Tool(invocation)
+
+
+def _search(source: Any, event: Any) -> Step:
+    return _Named("RETRIEVER", event.type.removesuffix("_query_started"), event.query)
+
+
+_STARTERS: dict[str, Callable[[Any, Any], Step]] = {
+    "crew_kickoff_started": _crew,
+    "flow_started": _flow,
+    "method_execution_started": _method,
+    "task_started": _task,
+    "agent_execution_started": _agent,
+    "lite_agent_execution_started": _lite_agent,
+    "llm_call_started": _model_call,
+    "tool_usage_started": _tool,
+    "knowledge_query_started": _search,
+    "memory_query_started": _search,
+}
+
+
+def starter_of(source: Any, event: Any) -> Callable[[Any, Any], Step] | None:
+    """What begins the span of an event; None for an event that begins none."""
+    if event.type in ("flow_started", "method_execution_started") and _is_crewais_own(source):
+        # Agents run as flows inside.
+        return None
+    return _STARTERS.get(event.type)
+
+
+def _is_crewais_own(source: Any) -> bool:
+    return type(source).__module__.startswith("crewai.")
+
+
+def _failure(event: Any) -> Error | None:
+    error = getattr(event, "error", None)
+    # A guardrail that rejects an answer has worked.
+    if error is None or event.type.endswith(("_completed", "_finished")):
+        return None
+    kind = type(error) if isinstance(error, BaseException) else getattr(event, "error_type", None)
+    return Error(message=str(error), type=kind.__name__ if isinstance(kind, type) else "_OTHER")
+
+
+def _as_list(messages: Any) -> Any:
+    return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "raw", value)
+
+
+def _text(value: Any) -> str:
+    value = _plain(value)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,169 @@
+"""`CrewAIAdapter`: crews and flows become spans of a session.
+
+CrewAI tells all that it does on an event bus, in the thread and task that does it, so that a span is current
+for as long as what it stands for. `_crewai_steps` says which event becomes which span.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from opentelemetry.context import Context, attach, create_key, get_value, set_value
+from typing_extensions import Self
+
+from .. import guard, runtime
+from ..session.identity import put_back
+from ..tracing.labels import Id, Labels
+from ..tracing.runs import Run
+from ..wrappers import _calls
+
+try:
+    from crewai.events.event_bus import crewai_event_bus
+
+    from ._crewai_steps import Step, starter_of
+except ImportError as error:
+    raise ImportError("CrewAIAdapter needs crewai: pip install 'pandaprobe-otel[crewai]'") from error
+
+
+# The innermost open span of a context. CrewAI's own account of what is inside what goes wrong where it tells
+# a failed model call twice.
+_INNERMOST = create_key("pandaprobe-crewai")
+
+
+@dataclass
+class _Open:
+    """A span that is current until CrewAI tells its end.
+
+    Args:
+        kind: What the events of its beginning and its end have in common.
+        run: Of what the user's code has started; what is inside has none of its own.
+    """
+
+    kind: str
+    step: Step
+    run: Run | None
+    outer: "_Open | None"
+    token: Token[Context] | None = None
+    ended: bool = False
+
+
+class CrewAIAdapter:
+    """Traces crews, flows, tasks, agents, model calls, tools and searches of CrewAI, each one span.
+
+        CrewAIAdapter(session_input="conversation_id").instrument()
+        crew.kickoff(inputs={"conversation_id": "conversation-123", "question": question})
+
+    A kickoff is one turn, unless it runs inside a trace of the same session. Also a context manager, which
+    instruments inside its block.
+
+    Args:
+        session_id: The session of all runs; stronger than a `session()` block.
+        user_id: The user of all runs.
+        tags: Tags of every run.
+        metadata: Names and any values, for every run.
+        session_input: The name of the input of a kickoff that holds its session, where no block names one.
+
+    Raises:
+        TypeError: When an argument has the wrong type.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: Id | None = None,
+        user_id: Id | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        session_input: str | None = None,
+    ) -> None:
+        self._labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
+        self._session_input = session_input
+
+    def instrument(self) -> None:
+        """Begins; in place of another adapter that has begun before."""
+        self.uninstrument()
+        _calls.wrap_method(crewai_event_bus, "emit", self._emit)
+
+    def uninstrument(self) -> None:
+        """Ends; what is open stays open until it ends."""
+        _calls.unwrap_method(crewai_event_bus, "emit")
+
+    def __enter__(self) -> Self:
+        self.instrument()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self.uninstrument()
+
+    def _emit(self, wrapped: Callable[..., Any], bus: Any, args: Any, kwargs: Any) -> Any:
+        # The bus gives the event its place among the others first.
+        emitted = wrapped(*args, **kwargs)
+        if runtime.enabled():
+            self._take(*args, **kwargs)
+        return emitted
+
+    @guard.never_raises
+    def _take(self, source: Any, event: Any) -> None:
+        kind, _, _ = event.type.rpartition("_")
+        start = starter_of(source, event)
+        if start is not None:
+            self._begin(kind, start, source, event)
+        elif (ended := _nearest(kind)) is not None:
+            _end(ended, event)
+        elif (inside := _innermost()) is not None:
+            inside.step.note(event)
+
+    def _begin(self, kind: str, start: Callable[[Any, Any], Step], source: Any, event: Any) -> None:
+        outer, run = _innermost(), None
+        if outer is not None:
+            step = start(source, event)
+            context = step.context
+        else:
+            run = Run(self._labels, self._session_of(event))
+            with run.starting():
+                step = start(source, event)
+                context = run.entered(step.span, step.context, is_turn=step.is_turn)
+        begun = _Open(kind, step, run, outer)
+        begun.token = attach(set_value(_INNERMOST, begun, context))
+
+    def _session_of(self, event: Any) -> str | None:
+        inputs = getattr(event, "inputs", None)
+        id = inputs.get(self._session_input) if self._session_input and inputs else None
+        return None if id is None else str(id)
+
+
+def _innermost() -> _Open | None:
+    known: Any = get_value(_INNERMOST)
+    while known is not None and known.ended:
+        known = known.outer
+    return known
+
+
+def _nearest(kind: str) -> _Open | None:
+    known = _innermost()
+    while known is not None and known.kind != kind:
+        known = known.outer
+    return known
+
+
+def _end(ended: _Open, event: Any) -> None:
+    inside = _innermost()
+    while inside is not None and inside is not ended:
+        # Its end was never told: it was cancelled.
+        inside.ended = True
+        inside.step.leave()
+        inside = inside.outer
+    ended.ended = True
+    if ended.token is not None:
+        put_back(ended.token)
+    ended.step.end(event)
+    if ended.run is not None:
+        ended.run.end()

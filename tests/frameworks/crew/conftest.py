@@ -1,0 +1,63 @@
+"""What the model answers, and CrewAI without the telemetry that phones home."""
+
+import os
+from typing import Any
+
+# Read when it is imported.
+os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"
+os.environ["CREWAI_TRACING_ENABLED"] = "false"
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for ignored in (
+        # Of its own, and of what it is made of.
+        "ignore::DeprecationWarning",
+        "ignore::ImportWarning",
+        "ignore:unclosed:ResourceWarning",
+        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
+        "ignore::pydantic.warnings.PydanticDeprecatedSince20",
+    ):
+        config.addinivalue_line("filterwarnings", ignored)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crews keep what tasks gave in the user's data folder."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def _usage(read: int, written: int) -> dict[str, int]:
+    return {"prompt_tokens": read, "completion_tokens": written}
+
+
+def _calls(name: str, arguments: str) -> dict[str, Any]:
+    return {"toolCalls": [{"name": name, "arguments": arguments, "id": f"call_{name}"}]}
+
+
+@pytest.fixture(scope="session")
+def scripts() -> list[dict[str, Any]]:
+    return [
+        {
+            "match": {"userMessage": "weather", "hasToolResult": False},
+            "response": {**_calls("get_weather", '{"city":"Paris"}'), "usage": _usage(50, 7)},
+        },
+        {
+            "match": {"userMessage": "weather", "hasToolResult": True},
+            "response": {"content": "It is sunny in Paris.", "usage": _usage(64, 6)},
+        },
+        {
+            "match": {"userMessage": "broken", "hasToolResult": False},
+            "response": {**_calls("fail", "{}"), "usage": _usage(40, 5)},
+        },
+        {
+            "match": {"userMessage": "broken", "hasToolResult": True},
+            "response": {"content": "It does not work.", "usage": _usage(44, 4)},
+        },
+        {
+            "match": {"userMessage": "limited"},
+            "response": {"error": {"message": "Slow down.", "type": "rate_limit_error"}, "status": 429},
+        },
+        {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": _usage(12, 3)}},
+    ]

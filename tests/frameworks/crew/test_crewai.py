@@ -1,0 +1,237 @@
+"""What `CrewAIAdapter` promises, with the real CrewAI and models over real HTTP."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from crewai import LLM, Agent, Crew, Task
+from crewai.events.event_bus import crewai_event_bus
+from crewai.flow.flow import Flow, listen, start
+from crewai.tools import tool
+from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+from pandaprobe_receiver import Courier
+from span_tree import named, tree
+
+import pandaprobe_otel as pandaprobe
+from pandaprobe_otel import runtime
+from pandaprobe_otel.integrations.crewai import CrewAIAdapter
+from pandaprobe_otel.testing import assert_session
+
+from ..conftest import Models, Spans
+
+AGENT = ["invoke_agent meteorologist", "  chat gpt-4o", "  execute_tool get_weather", "    lookup"]
+AGENT_RUN = [*AGENT, "  chat gpt-4o"]
+CREW_RUN = ["invoke_workflow forecast", "  task", *(f"    {line}" for line in AGENT_RUN)]
+
+
+@pytest.fixture
+def adapter() -> Iterator[CrewAIAdapter]:
+    with CrewAIAdapter(session_input="conversation") as adapter:
+        yield adapter
+
+
+@pytest.fixture
+def agent(models: Models, spans: Spans, adapter: CrewAIAdapter) -> Agent:
+    return agent_of(models, spans)
+
+
+def agent_of(models: Models, spans: Spans, **llm: Any) -> Agent:
+    @tool
+    def get_weather(city: str) -> str:
+        """The weather in a city."""
+        with spans.tracer.start_as_current_span("lookup"):
+            return f"sunny in {city}"
+
+    @tool
+    def fail() -> str:
+        """Always fails."""
+        raise LookupError("no such thing")
+
+    model = LLM(model="gpt-4o", base_url=models.openai, api_key="none", max_retries=0, **llm)
+    told: Any = {"role": "meteorologist", "goal": "Tell the weather.", "backstory": "Old."}
+    return Agent(**told, llm=model, tools=[get_weather, fail], max_iter=3, max_retry_limit=0)
+
+
+def crew_of(agent: Agent, question: str = "What is the weather in {city}?", **more: Any) -> Crew:
+    task = Task(description=question, expected_output="One line.", agent=agent, **more)
+    return Crew(agents=[agent], tasks=[task], name="forecast")
+
+
+def inputs(conversation: str) -> dict[str, str]:
+    return {"city": "Paris", "conversation": conversation}
+
+
+def texts(span: ReadableSpan, key: str) -> str:
+    messages = json.loads(str((span.attributes or {}).get(key, "[]")))
+    return " | ".join(part.get("content", part["type"]) for each in messages for part in each["parts"])
+
+
+def values(spans: Spans, key: str) -> set[Any]:
+    return {(span.attributes or {}).get(key) for span in spans.ended}
+
+
+def test_kickoff_is_one_tree_in_the_session_of_its_input(agent: Agent, spans: Spans, models: Models) -> None:
+    crew_of(agent).kickoff(inputs("c-1"))
+    assert tree(spans.ended) == CREW_RUN
+    assert_session(spans.ended, "c-1")
+    assert len(values(spans, "pandaprobe.trace.id")) == 1
+    assert spans.tokens() == models.served() == (114, 13)
+    assert {span.status.status_code for span in spans.ended} == {StatusCode.UNSET}
+    first, last = [span for span in spans.ended if span.name == "chat gpt-4o"]
+    assert "What is the weather in Paris?" in texts(first, "gen_ai.input.messages")
+    assert (first.attributes or {})["gen_ai.response.finish_reasons"] == ("tool_calls",)
+    assert texts(last, "gen_ai.output.messages") == "It is sunny in Paris."
+    tool_call = named(spans.ended, "execute_tool get_weather").attributes or {}
+    assert json.loads(str(tool_call["gen_ai.tool.call.arguments"])) == {"city": "Paris"}
+    assert tool_call["gen_ai.tool.call.result"] == "sunny in Paris"
+
+
+def test_pandaprobe_gets_the_turn_with_its_steps(agent: Agent, spans: Spans) -> None:
+    crew_of(agent).kickoff(inputs("c-1"))
+    courier = Courier()
+    courier.bring(spans.ended)
+    courier.wait(60)
+    turn = courier.receiver.named("invoke_workflow forecast")
+    assert (turn["session_id"], turn["status"]) == ("c-1", "COMPLETED")
+    assert json.loads(turn["input"]["messages"][0]["content"]) == inputs("c-1")
+    assert turn["output"]["messages"][0]["content"] == "It is sunny in Paris."
+    steps = sorted(turn["spans"].values(), key=lambda step: step["started_at"])
+    assert [step["kind"] for step in steps] == ["CHAIN", "AGENT", "LLM", "TOOL", "OTHER", "LLM"]
+    assert sum(step["token_usage"]["prompt_tokens"] for step in steps if step["token_usage"]) == 114
+
+
+def test_block_is_stronger_than_the_input_and_a_parameter_than_both(agent: Agent, spans: Spans) -> None:
+    with pandaprobe.session("block"):
+        crew_of(agent).kickoff(inputs("c-1"))
+    assert_session(spans.ended, "block")
+    before = len(spans.ended)
+    adapter = CrewAIAdapter(session_id="explicit", user_id="u-1", tags=["beta"], metadata={"plan": "free"})
+    with adapter, pandaprobe.session("block"):
+        crew_of(agent).kickoff(inputs("c-1"))
+    assert_session(spans.ended[before:], "explicit")
+    run = spans.ended[-1].attributes or {}
+    assert run["pandaprobe.tags"] == ("beta",)
+    assert (run["pandaprobe.metadata"], run["user.id"]) == ('{"plan": "free"}', "u-1")
+
+
+def test_kickoffs_at_the_same_time_stay_apart(models: Models, spans: Spans, adapter: Any) -> None:
+    conversations = [f"c-{number}" for number in range(4)]
+    with ThreadPoolExecutor() as pool:
+        crews = [crew_of(agent_of(models, spans)) for _ in conversations]
+        list(pool.map(lambda crew, id: crew.kickoff(inputs(id)), crews, conversations))
+    for conversation in conversations:
+        own = [span for span in spans.ended if (span.attributes or {})["session.id"] == conversation]
+        assert tree(own) == CREW_RUN
+
+
+async def test_asynchronous_kickoffs_stay_apart(models: Models, spans: Spans, adapter: Any) -> None:
+    def crew() -> Crew:
+        return crew_of(agent_of(models, spans))
+
+    await asyncio.gather(
+        crew().kickoff_async(inputs("thread")), crew().akickoff(inputs("c-1")), crew().akickoff(inputs("c-2"))
+    )
+    for conversation in ("thread", "c-1", "c-2"):
+        own = [span for span in spans.ended if (span.attributes or {})["session.id"] == conversation]
+        assert tree(own) == CREW_RUN
+
+
+def test_task_of_its_own_thread_is_under_its_crew(agent: Agent, spans: Spans) -> None:
+    crew_of(agent, async_execution=True).kickoff(inputs("c-1"))
+    assert tree(spans.ended) == CREW_RUN
+    assert_session(spans.ended, "c-1")
+
+
+def test_agent_without_a_crew_is_a_turn(agent: Agent, spans: Spans) -> None:
+    agent.kickoff("hello")
+    assert tree(spans.ended) == ["invoke_agent meteorologist", "  chat gpt-4o"]
+    (turn,) = values(spans, "pandaprobe.trace.id")
+    assert turn is not None
+
+
+def test_runs_inside_a_trace_are_part_of_its_turn(agent: Agent, spans: Spans) -> None:
+    with pandaprobe.start_trace("request", session_id="mine"):
+        crew_of(agent).kickoff(inputs("c-1"))
+    assert tree(spans.ended) == ["request", *(f"  {line}" for line in CREW_RUN)]
+    assert len(values(spans, "pandaprobe.trace.id")) == 1
+    assert_session(spans.ended, "mine")
+
+
+def test_flow_is_one_tree_with_what_its_methods_start(agent: Agent, spans: Spans) -> None:
+    class Support(Flow[Any]):
+        @start()
+        def ask(self) -> str:
+            with spans.tracer.start_as_current_span("own work"):
+                return "hello"
+
+        @listen(ask)
+        def answer(self, question: str) -> str:
+            return agent.kickoff(question).raw
+
+    Support().kickoff(inputs={"conversation": "c-1"})
+    assert tree(spans.ended) == [
+        "invoke_workflow Support",
+        "  ask",
+        "    own work",
+        "  answer",
+        "    invoke_agent meteorologist",
+        "      chat gpt-4o",
+    ]
+    assert_session(spans.ended, "c-1")
+
+
+def test_streamed_answer_is_timed(models: Models, spans: Spans, adapter: Any) -> None:
+    agent_of(models, spans, stream=True).kickoff("hello")
+    call = named(spans.ended, "chat gpt-4o").attributes or {}
+    assert 0 < float(str(call["gen_ai.response.time_to_first_chunk"])) < 30
+    assert texts(named(spans.ended, "chat gpt-4o"), "gen_ai.output.messages") == "Hi there."
+
+
+def test_failures_of_tools_and_models_are_errors(agent: Agent, spans: Spans) -> None:
+    crew_of(agent, "This is broken.").kickoff(inputs("c-1"))
+    failed = named(spans.ended, "execute_tool fail")
+    assert (failed.status.status_code, failed.status.description) == (StatusCode.ERROR, "no such thing")
+    assert spans.ended[-1].status.status_code is StatusCode.UNSET
+    before = len(spans.ended)
+    with pytest.raises(Exception, match="429"):
+        crew_of(agent, "You are limited.").kickoff(inputs("c-2"))
+    failed_run = spans.ended[before:]
+    # CrewAI tries again by itself.
+    assert tree(failed_run) == [*CREW_RUN[:3], *[CREW_RUN[3]] * 3]
+    assert {span.status.status_code for span in failed_run} == {StatusCode.ERROR}
+    assert_session(failed_run, "c-2")
+
+
+def test_instrumented_client_beneath_makes_no_second_span(agent: Agent, spans: Spans) -> None:
+    instrumentor = OpenAIInstrumentor()
+    instrumentor.instrument(tracer_provider=runtime.tracer_provider())
+    try:
+        crew_of(agent).kickoff(inputs("c-1"))
+    finally:
+        instrumentor.uninstrument()
+    assert tree(spans.ended) == CREW_RUN
+
+
+def test_messages_are_left_out_where_pandaprobe_says_so(
+    agent: Agent, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.active(), "captures_content", False)
+    crew_of(agent).kickoff(inputs("c-1"))
+    assert tree(spans.ended) == CREW_RUN
+    assert not any(
+        "Paris" in str(value) for span in spans.ended for value in (span.attributes or {}).values()
+    )
+
+
+def test_uninstrument_leaves_crewai_as_it_was(models: Models, spans: Spans) -> None:
+    before = crewai_event_bus.emit
+    with CrewAIAdapter():
+        assert crewai_event_bus.emit is not before
+    assert crewai_event_bus.emit == before
+    crew_of(agent_of(models, spans)).kickoff(inputs("c-1"))
+    assert tree(spans.ended) == ["lookup"]
