@@ -31,6 +31,8 @@ FRAMEWORKS = {
     "langchain": ("[openai,langgraph,deepagents]", "langchain-openai"),
     # Its newest stops at OpenTelemetry 1.44.
     "adk": ("[google-adk]",),
+    # Its newest begins at OpenTelemetry 1.45.1, and takes openai 2.
+    "crew": ("[crewai,openai]",),
 }
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")

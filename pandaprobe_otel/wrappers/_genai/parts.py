@@ -4,6 +4,7 @@
 from opentelemetry.util.genai.invocation import EmbeddingInvocation, InferenceInvocation
 from opentelemetry.util.genai.types import (
     BlobPart,
+    Error,
     FilePart,
     FunctionToolDefinition,
     GenericToolDefinition,
@@ -32,6 +33,7 @@ from opentelemetry.util.genai.utils import (
 __all__ = [
     "BlobPart",
     "EmbeddingInvocation",
+    "Error",
     "FilePart",
     "FunctionToolDefinition",
     "GenericToolDefinition",
