@@ -27,8 +27,8 @@ from .yielding import YieldingTracerProvider, when_provider_is_set
 _logger = logging.getLogger("pandaprobe_otel.setup")
 
 
-# What was added to a provider, so that nothing is added twice. By identity, for Logfire's has no hash; they are
-# kept, as by every tracer that they make.
+# What was added to a provider, so that nothing is added twice. By identity, for Logfire's has no hash; they
+# are kept, as by every tracer that they make.
 _joined: dict[int, tuple[object, ExportProcessor]] = {}
 _built: YieldingTracerProvider | None = None
 _private: TracerProvider | None = None
