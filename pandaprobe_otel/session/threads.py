@@ -96,14 +96,15 @@ def _run(wrapped: Callable[..., Any], thread: threading.Thread, args: Any, kwarg
 def _submit(wrapped: Callable[..., Any], item: object, args: Any, kwargs: Any) -> Any:
     future, *work = args
     # From Python 3.14 on, what is called comes as one with its arguments.
-    as_one = len(work) == 1 and isinstance(work[0], tuple)
-    function, *rest = work[0] if as_one else work
-    if not callable(function):
+    as_one: bool = len(work) == 1
+    call: Any = work[0] if as_one else work
+    if not isinstance(call[0], Callable):
         return wrapped(*args, **kwargs)
-    carried = _Carried()
+    carried, function = _Carried(), call[0]
 
     def job(*args: Any, **kwargs: Any) -> Any:
         with carried:
             return function(*args, **kwargs)
 
-    return wrapped(future, *([(job, *rest)] if as_one else [job, *rest]), **kwargs)
+    call = job, *call[1:]
+    return wrapped(future, *((call,) if as_one else call), **kwargs)
