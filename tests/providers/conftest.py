@@ -20,6 +20,7 @@ FIXTURES: list[dict[str, Any]] = [
         "response": {"error": {"message": "slow down", "type": "rate_limit_error"}, "status": 429},
     },
     {"match": {"userMessage": "json"}, "response": {"content": '{"city": "Paris"}'}},
+    {"match": {"inputText": "embed"}, "response": {"embedding": [0.25, 0.5]}},
     {"match": {}, "response": {"content": ANSWER, "usage": {"prompt_tokens": 12, "completion_tokens": 7}}},
 ]
 

@@ -6,7 +6,7 @@ import inspect
 import os
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from timeit import default_timer
 from types import new_class
 from typing import Any, Protocol, cast
@@ -18,6 +18,8 @@ from opentelemetry.util.genai.stream import (
     AsyncStreamWrapper,
     SyncStreamManagerWrapper,
     SyncStreamWrapper,
+    finalize_on_aclose,
+    finalize_on_close,
 )
 from wrapt import ObjectProxy
 
@@ -80,18 +82,39 @@ def follow(result: Any, begins: Begins) -> Any:
 
 
 def _follow_stream(stream: Any, begins: Begins | None) -> Any:
-    invocation = stream._self_invocation
-    # What the caller does between two chunks is no part of the call.
-    invocation.suspend()
-    # Until the answer begins: upstream takes the time of the first chunk, which may hold no more than a role.
-    vars(invocation)["_on_stream_chunk"] = _untimed
     _become(stream, _Hooks, begins)
-    _keep_open(stream)
+    _set_off(stream)
     return stream
 
 
+@guard.never_raises
+def _set_off(stream: Any) -> None:
+    invocation = stream._self_invocation
+    # Until the answer begins: upstream takes the time of the first chunk, which may hold no more than a role.
+    vars(invocation)[_CLOCK] = _untimed
+    _keep_open(stream)
+    # What the caller does between two chunks is no part of the call.
+    invocation.suspend()
+
+
+# What upstream calls at every chunk.
+_CLOCK = "_on_stream_chunk"
+
+
 def _untimed(_: float) -> None:
-    """Stands for `_on_stream_chunk` of an invocation whose answer has not begun."""
+    """Stands for the clock of an invocation whose answer has not begun."""
+
+
+def _timed_safely(invocation: Any) -> Callable[[float], None]:
+    record = getattr(type(invocation), _CLOCK)
+
+    def clock(chunk_at: float) -> None:
+        try:
+            record(invocation, chunk_at)
+        except Exception as error:
+            guard.caught("timing a stream", error)
+
+    return clock
 
 
 def _become(proxy: Any, mixin: type[Any], begins: Begins | None) -> None:
@@ -122,11 +145,23 @@ class _Hooks:
         except Exception as error:
             guard.caught("reading a stream", error)
 
+    def __getattr__(self, name: str) -> Any:
+        found = cast(Any, super()).__getattr__(name)
+        if name != "response":
+            return found
+        # The helper of openai's chat completions closes that, and not the stream.
+        closing = finalize_on_aclose if AsyncStreamWrapper in type(self).__mro__ else finalize_on_close
+        return closing(found, partial(_finish, weakref.ref(self)))
+
     def _begin(self) -> None:
-        vars(self._self_invocation).pop("_on_stream_chunk", None)
+        invocation = self._self_invocation
+        if vars(invocation).get(_CLOCK) is _untimed:
+            vars(invocation)[_CLOCK] = _timed_safely(invocation)
 
     @guard.never_raises
     def _on_stream_end(self) -> None:
+        # It refers to the invocation that holds it.
+        vars(self._self_invocation).pop(_CLOCK, None)
         try:
             super()._on_stream_end()  # pyright: ignore
         finally:
@@ -138,6 +173,7 @@ class _Hooks:
             # The consumer had enough; nothing failed.
             self._on_stream_end()
             return
+        vars(self._self_invocation).pop(_CLOCK, None)
         try:
             super()._on_stream_error(error)  # pyright: ignore
         finally:
@@ -145,6 +181,12 @@ class _Hooks:
 
     def _pandaprobe_abandon(self) -> None:
         cast(Any, self)._finalize_failure(AbandonedStreamError())
+
+
+def _finish(stream: "weakref.ref[Any]") -> None:
+    if (open_still := stream()) is not None:
+        with open_still._execution_context():
+            open_still._finalize_success()
 
 
 class _Reading:
@@ -245,7 +287,7 @@ def _time_inside(
 
 class _Clock:
     def __init__(self, invocation: InferenceInvocation, begins: Begins) -> None:
-        self._invocation = invocation
+        self._record = _timed_safely(invocation)
         self._begins = begins
         self._running = False
 
@@ -253,8 +295,7 @@ class _Clock:
     def see(self, chunk: Any) -> None:
         self._running = self._running or self._begins(chunk)
         if self._running:
-            # The class's, past what stands before it on this object.
-            cast(Any, type(self._invocation))._on_stream_chunk(self._invocation, default_timer())
+            self._record(default_timer())
 
 
 def _timed(chunks: Iterator[Any], clock: _Clock) -> Iterator[Any]:
