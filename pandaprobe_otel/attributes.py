@@ -21,6 +21,9 @@ HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
 EXCEPTION_EVENT = "exception"
 EXCEPTION_MESSAGE = "exception.message"
 EXCEPTION_TYPE = "exception.type"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
+# Where the text of a span's status stands, for whom it is an attribute.
+OTEL_STATUS_DESCRIPTION = "otel.status_description"
 SERVER_ADDRESS = "server.address"
 URL_FULL = "url.full"
 # Their spellings until semantic conventions 1.20 and 1.21; instrumentations still use them by default.

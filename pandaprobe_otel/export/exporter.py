@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from .._version import __version__
 from ..attributes import DEPLOYMENT_ENVIRONMENT_NAME, SERVICE_VERSION
-from ..guard import report, warn_once
+from ..guard import never_raises, report, warn_once
 from ..settings import Settings, SettingsKeywords, resolve
 from .connection import Connection
 from .delivery import Delivery
@@ -21,6 +21,7 @@ from .encoding import Above, encode
 from .mapping.decoding import records_of
 from .mapping.record import SpanRecord
 from .otlp import OtlpWire, pack
+from .redaction import Redaction
 from .rest import RestWire
 from .spool import Spool, project_key
 from .stats import NOT_ENCODED, Stats
@@ -58,6 +59,7 @@ class PandaProbeSpanExporter(SpanExporter):
         self._settings = wanted = resolve(settings)
         self._unseen = unseen
         self._above = above
+        self._redaction = Redaction(wanted.redact, wanted.capture_content, wanted.max_media_bytes)
         self._resource = _resource(wanted)
         self.stats = Stats()
         self.on_error: list[Callable[[str], object]] = []
@@ -87,15 +89,22 @@ class PandaProbeSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def _encoded(self, spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
-        return encode(spans, unseen=self._unseen, above=self._above, resource=self._resource)
+        return encode(
+            spans,
+            unseen=self._unseen,
+            above=self._above,
+            redaction=self._redaction,
+            resource=self._resource,
+        )
 
     def _open_entry(self, trace_id: str) -> SpanRecord | None:
         span = self.open_entry(trace_id)
         return None if span is None else next(records_of(self._encoded([span])), None)
 
+    @never_raises
     def put_score(self, body: bytes) -> None:
         """Takes a score, the JSON body of PandaProbe's request."""
-        self._delivery.put("score", body, 0)
+        self._delivery.put("score", self._redaction.score(body), 0)
 
     def _tell(self, message: str) -> None:
         for callback in self.on_error:

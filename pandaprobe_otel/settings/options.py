@@ -232,19 +232,19 @@ class Settings:
         "PANDAPROBE_REDACT",
         FUNCTION,
         None,
-        "Gets the key and the value of everything that spans say, and gives back what may be sent.",
+        "Gets the key and the value of each attribute, and gives back what may be sent; None takes it out.",
     )
     capture_content: bool = _option(
         "PANDAPROBE_CAPTURE_CONTENT",
         FLAG,
         True,
-        "Whether inputs, outputs and messages are sent.",
+        "Whether inputs, outputs, messages and the texts of errors are sent.",
     )
     max_media_bytes: int = _option(
         "PANDAPROBE_MAX_MEDIA_BYTES",
         COUNT,
         32 * 1024,
-        "Most bytes of an image or other media in a message; larger is sent as its type, size and hash.",
+        "Most bytes of an image or other base64 media; larger is sent as its type, size and hash.",
     )
     stamp: str = _option(
         "PANDAPROBE_STAMP",

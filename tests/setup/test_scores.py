@@ -60,6 +60,22 @@ def test_score_is_sent_as_pandaprobe_takes_it_and_again_until_it_has_the_trace()
         check(body, "CreateTraceScoreRequest")
 
 
+def test_what_a_score_says_in_words_is_redacted() -> None:
+    with Receiver() as receiver:
+        in_process.run(
+            f"""
+            import pandaprobe_otel as pandaprobe
+            redact = lambda key, value: f"{{key}} without {{len(value)}}"
+            pandaprobe.init(endpoint="{receiver.url}", redact=redact)
+            pandaprobe.score("{ID}", "helpfulness", 0.5, reason="secret", metadata={{"by": "me"}})
+            pandaprobe.flush(20)
+            """
+        )
+    (body,) = receiver.bodies
+    assert (body["reason"], body["metadata"]) == ("score.reason without 6", {"by": "by without 2"})
+    assert (body["name"], body["value"]) == ("helpfulness", "0.5")
+
+
 def test_score_without_a_client_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANDAPROBE_ENABLED", "false")
     pandaprobe.score(ID, "helpfulness", 1)

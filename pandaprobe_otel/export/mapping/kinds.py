@@ -46,7 +46,7 @@ _VOCABULARIES = (
     (keys.LLM_REQUEST_TYPE, _KIND_OF_REQUEST_TYPE),
 )
 # Not all of `gen_ai.`: some instrumentations put `gen_ai.conversation.id` or an agent's name on every span.
-_MARKS = frozenset(
+MARKS = frozenset(
     {
         *(key for key, _ in _VOCABULARIES),
         keys.GEN_AI_PROVIDER_NAME,
@@ -57,7 +57,7 @@ _MARKS = frozenset(
 # Their spans say what they are when they end, and one attribute per field of a message may drive that out.
 _SCOPES = ("openinference.instrumentation.", "opentelemetry.instrumentation.genai.")
 # What we say of any span.
-_NO_MARKS = (
+NO_MARKS = (
     keys.PANDAPROBE_TRACE_ID,
     keys.PANDAPROBE_ENTRY_ID,
     keys.PANDAPROBE_SPAN_OPEN,
@@ -85,9 +85,9 @@ def is_genai(record: SpanRecord) -> bool:
 def says_genai(attributes: Mapping[str, Any], scope_name: str) -> bool:
     """`is_genai` of a span with these attributes."""
     return (
-        not _MARKS.isdisjoint(attributes)
+        not MARKS.isdisjoint(attributes)
         or scope_name.startswith(_SCOPES)
-        or any(key.startswith("pandaprobe.") and key not in _NO_MARKS for key in attributes)
+        or any(key.startswith("pandaprobe.") and key not in NO_MARKS for key in attributes)
     )
 
 

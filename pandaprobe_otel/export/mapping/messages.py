@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..media import is_summary
 from .clean import clean_json
 from .reader import as_list, as_mapping, structured
 
@@ -142,7 +143,10 @@ def _image(part: Mapping[str, Any]) -> Message | None:
         return None
     url = part.get("uri")
     if part.get("type") == "blob":
-        url = f"data:{part.get('mime_type') or 'image/*'};base64,{part.get('content')}"
+        content = part.get("content")
+        url = (
+            content if is_summary(content) else f"data:{part.get('mime_type') or 'image/*'};base64,{content}"
+        )
     return {"type": "image_url", "image_url": {"url": url}} if url else None
 
 
