@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .. import guard
-from ..attributes import HTTP_RESPONSE_STATUS_CODE, PANDAPROBE_MODEL_PARAMETERS
+from ..attributes import PANDAPROBE_MODEL_PARAMETERS
 from ..tracing.values import to_json
 from . import _genai
 from ._calls import Args, Kwargs, Traced, unobtrusive
@@ -109,15 +109,8 @@ def _answered(shape: Shape, invocation: Any, result: Any, *, asynchronous: bool)
 
 
 def _fail(invocation: Invocation, error: BaseException) -> None:
-    _step(_put_status, invocation, error)
+    _genai.put_status(invocation, error)
     invocation.fail(error)
-
-
-def _put_status(invocation: Invocation, error: BaseException) -> None:
-    # `code` is what google-genai calls it.
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    if isinstance(status, int):
-        invocation.attributes[HTTP_RESPONSE_STATUS_CODE] = status
 
 
 @guard.never_raises

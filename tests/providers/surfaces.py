@@ -18,7 +18,16 @@ from pandaprobe_otel.testing import Captured
 Surface = Callable[[Any, dict[str, Any]], Any]
 
 # What differs from one call to the next.
-PASSING = {"id", "created", "created_at", "completed_at", "item_id", "response_id", "sequence_number"}
+PASSING = {
+    "id",
+    "created",
+    "created_at",
+    "completed_at",
+    "item_id",
+    "response_id",
+    "sdk_http_response",
+    "sequence_number",
+}
 
 
 async def collect(result: Any, limit: int | None = None) -> Any:
@@ -75,9 +84,10 @@ async def outcome(surface: Surface, client: Any, request: dict[str, Any]) -> tup
     try:
         return "answer", await collect(surface(client, request))
     except Exception as error:
-        if not hasattr(error, "status_code"):
+        status = getattr(error, "status_code", None) or getattr(error, "code", None)
+        if status is None:
             raise
-        return type(error).__name__, error.status_code
+        return type(error).__name__, status
 
 
 async def run_in_session(

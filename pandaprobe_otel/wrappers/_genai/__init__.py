@@ -8,7 +8,7 @@ from .handlers import Recorder, TelemetryHandler
 from .nesting import is_covered, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
 from .official import beneath, check_installed, official
-from .streams import Reader, follow, read_with
+from .streams import Reader, follow, put_status, read_with
 
 __all__ = [
     "UNDOCUMENTED",
@@ -21,6 +21,7 @@ __all__ = [
     "is_covered",
     "is_traced",
     "official",
+    "put_status",
     "read_with",
 ]
 

@@ -24,6 +24,7 @@ from opentelemetry.util.genai.stream import (
 from wrapt import ObjectProxy
 
 from ... import guard
+from ...attributes import HTTP_RESPONSE_STATUS_CODE
 from .._calls import attempt, attempt_async
 
 # Whether a chunk brings the first of the answer: text, a tool call, reasoning or a refusal.
@@ -49,6 +50,15 @@ def read_with(reader: Reader, stream: Any, invocation: InferenceInvocation, *, a
     if not any(hasattr(stream, name) for name in ("close", "aclose")):
         read._self_stream = _Closable(stream)
     return _follow_stream(read, None)
+
+
+@guard.never_raises
+def put_status(invocation: Any, error: BaseException) -> None:
+    """Writes the HTTP status of an error on its span, where the SDK tells it."""
+    # `code` is what google-genai calls it.
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int):
+        invocation.attributes[HTTP_RESPONSE_STATUS_CODE] = status
 
 
 def follow(result: Any, begins: Begins) -> Any:
@@ -201,6 +211,7 @@ class _Reading:
         self._self_reader.tell(self._self_invocation)
 
     def _on_stream_error(self, error: BaseException) -> None:
+        put_status(self._self_invocation, error)
         self._self_reader.tell(self._self_invocation)
 
 

@@ -9,7 +9,10 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from opentelemetry.context import attach
+
 from ...session.decorating import Step
+from ...session.identity import current, open_frame, put_back
 from ...tracing.labels import Id, Labels
 from .. import _calls, _genai, _spans
 from .._instrumentor import Instrumentor
@@ -126,43 +129,54 @@ def _forget(models: Any) -> None:
 
 
 # Gives the parameters of a call with its functions traced.
-_Prepare = Callable[[Any, _calls.Args, _calls.Kwargs], _calls.Kwargs]
+_Prepare = Callable[[Any, _calls.Args, _calls.Kwargs], tuple[_calls.Args, _calls.Kwargs]]
 
 
 def _of_request(recorder: _genai.Recorder) -> _Prepare:
-    def prepared(_: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> _calls.Kwargs:
-        return {**kwargs, "config": with_traced_tools(kwargs.get("config"), recorder)}
+    def prepared(_: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> tuple[_calls.Args, _calls.Kwargs]:
+        return args, {**kwargs, "config": with_traced_tools(kwargs.get("config"), recorder)}
 
     return prepared
 
 
-def _of_chat(chat: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> _calls.Kwargs:
+def _of_chat(chat: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> tuple[_calls.Args, _calls.Kwargs]:
     models = chat._modules
     recorder = _recorders.get(models) or _recorders.get(type(models))
     if recorder is None:
-        return kwargs
-    message, config = [*args, None, None][:2]
-    config = config or kwargs.get("config") or chat._config
-    given = {"message": message} if args else {}
-    return {**given, **kwargs, "config": with_traced_tools(config, recorder)}
+        return args, kwargs
+    # After the message.
+    config = next(iter(args[1:]), None) or kwargs.get("config") or chat._config
+    return args[:1], {**kwargs, "config": with_traced_tools(config, recorder)}
 
 
 def _call(prepare: _Prepare) -> _calls.Traced:
     def call(wrapped: Any, instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
-        result = wrapped(**prepare(instance, args, kwargs))
-        return _steps(cast("Generator[Any]", result), Step()) if isinstance(result, Generator) else result
+        args, kwargs = prepare(instance, args, kwargs)
+        result = wrapped(*args, **kwargs)
+        return _steps(cast("Generator[Any]", result), _step()) if isinstance(result, Generator) else result
 
     return call
 
 
 def _async_stream(prepare: _Prepare) -> _calls.Traced:
     async def call(wrapped: Any, instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
-        return _async_steps(await wrapped(**prepare(instance, args, kwargs)), Step())
+        args, kwargs = prepare(instance, args, kwargs)
+        return _async_steps(await wrapped(*args, **kwargs), _step())
 
     return call
 
 
 # A stream makes its request when it is read first, maybe long after the call, whose session it belongs to.
+
+
+def _step() -> Step:
+    """Steps in the session of now, also when its block has ended by then."""
+    session, user = current()
+    token = attach(open_frame(session=session, user=user).context())
+    try:
+        return Step()
+    finally:
+        put_back(token)
 
 
 def _steps(body: Generator[Any], step: Step) -> Generator[Any]:
