@@ -33,6 +33,7 @@ FRAMEWORKS = {
     "adk": ("[google-adk]",),
     # Its newest begins at OpenTelemetry 1.45.1, and takes openai 2.
     "crew": ("[crewai,openai]",),
+    "agents": ("[openai-agents]", "opentelemetry-instrumentation-genai-openai-agents"),
 }
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")
@@ -128,7 +129,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
     """The package in pyright's strict mode, against the newest of what it stands on."""
-    extras = "[openai,anthropic,bedrock,local,langgraph]"
+    extras = "[openai,anthropic,bedrock,local,langgraph,openai-agents]"
     install_wheel(session, *group("types"), "aiobotocore", extras=extras)
     session.run("pyright")
 

@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_openai_messages
 from langchain_core.outputs import LLMResult
-from opentelemetry.context import Context
 from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
 from opentelemetry.instrumentation.genai.langchain._execution_context import _ExecutionContext
 from opentelemetry.instrumentation.genai.langchain.callback_handler import (
@@ -117,7 +116,8 @@ class RunSpans(OpenTelemetryLangChainCallbackHandler):
             and runs.get_invocation(run_id) is None
             and not isinstance(runs.get_invocation(parent_run_id), LocalAgentInvocation)
         ):
-            node: Any = _Node(name, runs.get_parent_context(parent_run_id))
+            # The GenAI conventions have no operation for it.
+            node: Any = Step(name, kind="CHAIN", context=runs.get_parent_context(parent_run_id))
             runs.add_invocation_state(run_id, parent_run_id, node)
 
     @guard.never_raises
@@ -126,9 +126,9 @@ class RunSpans(OpenTelemetryLangChainCallbackHandler):
     ) -> None:
         """Ends the span of a chain."""
         invocation: Any = self._invocation_manager.get_invocation(run_id)
-        if isinstance(invocation, _Node):
+        if isinstance(invocation, Step):
             if self._telemetry_handler.should_capture_content():
-                invocation.step.set_output(_readable(outputs))
+                invocation.set_output(_readable(outputs))
             invocation.stop()
         question = self._end_session(invocation)
         if question is not None:
@@ -292,23 +292,6 @@ class RunSpans(OpenTelemetryLangChainCallbackHandler):
             return None
         outermost.run.end()
         return outermost.question
-
-
-class _Node:
-    """The span of a graph's node, in an invocation's place: the GenAI conventions have no such operation."""
-
-    def __init__(self, name: str, context: Context | None) -> None:
-        self.step = Step(name, kind="CHAIN")
-        self.context = self.step.start(context)
-        self._ended = False
-
-    def stop(self) -> None:
-        self.fail(None)
-
-    def fail(self, error: BaseException | None) -> None:
-        if not self._ended:
-            self._ended = True
-            self.step.end(error)
 
 
 @cache

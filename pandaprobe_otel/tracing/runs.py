@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import Span as OTelSpan
 
+from ..attributes import SpanKind
 from ..session.identity import put_back
 from ..session.turn import Turn, with_turn
 from .entries import turn_at
@@ -70,12 +71,33 @@ class Run:
 
 
 class Step(Span):
-    """A `Span` that is never current by itself: it starts and ends where the framework says so."""
+    """A `Span` that is never current by itself: it starts as it is made, and ends when somebody says so.
 
-    def start(self, context: Context | None = None) -> Context:
-        """Starts it in a context; the context for what happens inside it."""
-        return self._start(get_current() if context is None else context)
+    It has the verbs of an invocation of `opentelemetry-util-genai`, for operations that those do not know.
+    """
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Ends it, failed where there is an error."""
-        self._end(error)
+    def __init__(self, name: str, *, kind: SpanKind | str, context: Context | None = None) -> None:
+        super().__init__(name, kind=kind)
+        self.context = self._start(get_current() if context is None else context)
+        self._ended = False
+
+    @property
+    def span(self) -> OTelSpan:
+        """OpenTelemetry's span."""
+        return self._span
+
+    def stop(self) -> None:
+        """Ends it; the second time does nothing."""
+        self._end_once(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends it as failed."""
+        self._end_once(error)
+
+    def suspend(self) -> None:
+        """Does nothing: it is not current."""
+
+    def _end_once(self, error: BaseException | None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._end(error)
