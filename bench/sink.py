@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver that counts, per variant: requests, bytes, spans and those that are stamped."""
+"""A receiver of OTLP and of PandaProbe's traces that counts, per variant: requests, bytes, spans, stamped."""
 
 import gzip
 import json
@@ -21,21 +21,31 @@ class Sink(ThreadingHTTPServer):
         )
 
     def count(self, path: str, body: bytes, plain: bytes) -> None:
-        spans = [
-            span
-            for resource in ExportTraceServiceRequest.FromString(plain).resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-        stamped = sum(
-            {"session.id", "user.id"} <= {attribute.key for attribute in span.attributes} for span in spans
-        )
+        spans, stamped = _of_otlp(plain) if path.endswith("/v1/traces") else _of_rest(plain)
         with self.lock:
             counts = self.counts[path.split("/")[1]]
             counts["requests"] += 1
             counts["bytes"] += len(body)
-            counts["spans"] += len(spans)
+            counts["spans"] += spans
             counts["in_session"] += stamped
+
+
+def _of_otlp(body: bytes) -> tuple[int, int]:
+    spans = [
+        span
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    keys = ({attribute.key for attribute in span.attributes} for span in spans)
+    return len(spans), sum({"session.id", "user.id"} <= each for each in keys)
+
+
+def _of_rest(body: bytes) -> tuple[int, int]:
+    trace = json.loads(body)
+    # A turn is a row of its own, besides its spans.
+    spans = len(trace["spans"]) + (trace["name"] not in [span["name"] for span in trace["spans"]])
+    return spans, spans if trace["session_id"] and trace["user_id"] else 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -46,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(b"", "application/x-protobuf")
-        if self.path.endswith("/v1/traces"):
+        if self.path.endswith("/traces"):
             compressed = self.headers.get("Content-Encoding") == "gzip"
             self.server.count(self.path, body, gzip.decompress(body) if compressed else body)
 

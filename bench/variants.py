@@ -1,7 +1,7 @@
 """What is compared: each function sets a process up, and gives the turn that is repeated and the flush."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from opentelemetry import baggage, context, trace
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -53,11 +53,15 @@ def bare_gzip(endpoint: str) -> Variant:
     return _without_session(_bare_provider(endpoint, Compression.Gzip))
 
 
-def joined(endpoint: str) -> Variant:
+def joined(endpoint: str, **settings: Any) -> Variant:
     provider = TracerProvider()
     trace.set_tracer_provider(provider)
-    pandaprobe.init(endpoint=endpoint)
+    pandaprobe.init(endpoint=endpoint, **settings)
     return _with_our_session(provider)
+
+
+def joined_rest(endpoint: str) -> Variant:
+    return joined(endpoint, protocol="rest", traces_per_minute=1_000_000)
 
 
 def beside(endpoint: str) -> Variant:
@@ -125,6 +129,7 @@ VARIANTS: dict[str, Callable[[str], Variant]] = {
     "bare": bare,
     "bare+gzip": bare_gzip,
     "joined": joined,
+    "joined-rest": joined_rest,
     "beside": beside,
     "manual": manual,
     "baggage": baggage_processor,

@@ -35,7 +35,8 @@ class Connection:
         self.endpoint = endpoint
         self._headers = urllib3.HTTPHeaderDict(_otel_headers(endpoint))
         self._headers.update(headers)
-        self._pool: urllib3.PoolManager | None = None
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._prefix = ""
         self._pid = 0
 
     def request(
@@ -58,14 +59,16 @@ class Connection:
         patience = max(0.001, give_up_at - monotonic())
         # An instrumentation of urllib3 would make a span of it, which would have to be sent in turn.
         with suppress_instrumentation():
-            response = self._manager().request(
+            # The pool is asked and not its manager, which would look for it anew with every request.
+            response = self._connected().urlopen(
                 method,
-                self.endpoint + path,
+                self._prefix + path,
                 body=body,
                 headers=sent,
                 timeout=urllib3.Timeout(total=patience),
                 retries=False,
                 redirect=False,
+                assert_same_host=False,
                 preload_content=False,
             )
         try:
@@ -83,19 +86,22 @@ class Connection:
         """Closes the connection; the next request makes another."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            # `clear` leaves it to finalizers, which have already run at the end of the process.
-            pool.connection_from_url(self.endpoint).close()
+            pool.close()
 
-    def _manager(self) -> urllib3.PoolManager:
+    def _connected(self) -> urllib3.HTTPConnectionPool:
         # A child of `fork` has the parent's sockets; two processes that write to one lose what both send.
         if self._pid != os.getpid():
             self.close()
         if self._pool is None:
-            self._pool, self._pid = _pool_for(self.endpoint), os.getpid()
+            manager, parts = _manager_for(self.endpoint), urlsplit(self.endpoint)
+            self._pool, self._pid = manager.connection_from_url(self.endpoint), os.getpid()
+            # A proxy is told the whole URL, but for HTTPS, where it sees nothing of the request.
+            is_told = manager.proxy is not None and parts.scheme == "http"
+            self._prefix = self.endpoint if is_told else parts.path
         return self._pool
 
 
-def _pool_for(endpoint: str) -> urllib3.PoolManager:
+def _manager_for(endpoint: str) -> urllib3.PoolManager:
     trust: dict[str, Any] = {
         "ca_certs": _first(_CERTIFICATE) or certifi.where(),
         "cert_file": _first(_CLIENT_CERTIFICATE),

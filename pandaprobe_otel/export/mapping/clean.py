@@ -31,6 +31,9 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def clean_text(value: str) -> str:
     """The text with NUL and lone surrogates replaced."""
+    # What most text is; both questions are answered without a look at every letter.
+    if value.isascii() and "\0" not in value:
+        return value
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
@@ -38,8 +41,12 @@ def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
     """The value as JSON can hold it: no NaN, no infinity, no unstorable text, nothing but JSON's types."""
     if isinstance(value, str):
         return clean_text(value)
-    if value is None or isinstance(value, bool):
+    if value is None or value is True or value is False:
         return value
+    if type(value) is dict and depth:
+        # As below, for what nearly all values with parts are: an instance check of `Mapping` runs in Python.
+        items = cast("dict[Any, Any]", value).items()
+        return {clean_text(str(key)): clean_json(item, depth - 1) for key, item in items}
     if isinstance(value, int):
         return value if value.bit_length() <= _MAX_BITS else None
     if isinstance(value, float):

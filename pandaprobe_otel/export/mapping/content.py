@@ -53,7 +53,8 @@ def _take_messages(reader: AttributeReader, key: str) -> Any:
 
 
 def _take_flat(reader: AttributeReader, prefix: str, default_role: str) -> Any:
-    messages = flat_messages(reader.take_prefixed(prefix), default_role)
+    fields = reader.take_prefixed(prefix)
+    messages = flat_messages(fields, default_role) if fields else []
     return {"messages": messages} if messages else None
 
 

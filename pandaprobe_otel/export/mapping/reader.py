@@ -30,7 +30,9 @@ def structured(value: Any) -> Any:
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
     """The value when it is a mapping."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+    # The check of the class runs in Python.
+    is_mapping = type(value) is dict or (not isinstance(value, str) and isinstance(value, Mapping))
+    return cast("Mapping[str, Any]", value) if is_mapping else None
 
 
 def as_list(value: Any) -> Sequence[Any] | None:
@@ -57,7 +59,7 @@ class AttributeReader:
 
     def take_object(self, key: str) -> Mapping[str, Any]:
         """A JSON object; when the attribute is none it stays untaken, and the answer is empty."""
-        value = as_mapping(parsed(self._attributes.get(key)))
+        value = as_mapping(parsed(self._attributes[key])) if key in self._attributes else None
         if value is None:
             return {}
         self._taken.add(key)
@@ -65,9 +67,9 @@ class AttributeReader:
 
     def take_prefixed(self, prefix: str) -> dict[str, Any]:
         """All attributes below a prefix, by the rest of their keys."""
-        found = {key: value for key, value in self._attributes.items() if key.startswith(prefix)}
+        found = [key for key in self._attributes if key.startswith(prefix)]
         self._taken.update(found)
-        return {key[len(prefix) :]: value for key, value in found.items()}
+        return {key[len(prefix) :]: self._attributes[key] for key in found}
 
     def rest(self) -> dict[str, Any]:
         """What nobody has taken."""

@@ -40,8 +40,8 @@ def take_token_usage(reader: AttributeReader) -> dict[str, int] | None:
     usage: dict[str, int] = {}
     for name, spellings in _SPELLINGS.items():
         for key in spellings:
-            count = token_count(reader.get(key))
-            if count is not None:
+            value = reader.get(key)
+            if value is not None and (count := token_count(value)) is not None:
                 reader.take(key)
                 usage.setdefault(name, count)
     for name, value in reader.take_object(keys.PANDAPROBE_TOKEN_USAGE).items():
