@@ -1,6 +1,8 @@
 """Session, user and turn in carriers that you read and write yourself.
 
-token = opentelemetry.context.attach(pandaprobe_otel.propagation.extract(headers))
+from pandaprobe_otel import propagation
+
+propagation.inject(headers)
 """
 
 from opentelemetry.context import Context, get_current
@@ -21,7 +23,7 @@ def inject(
     this writes to any. As OpenTelemetry's `propagate.inject`.
 
         headers = {}
-        pandaprobe_otel.propagation.inject(headers)
+        propagation.inject(headers)
 
     Args:
         carrier: Headers, or whatever `setter` writes to.
@@ -39,7 +41,7 @@ def extract(
 
     For messages and requests that no instrumentation reads. As OpenTelemetry's `propagate.extract`.
 
-        token = opentelemetry.context.attach(pandaprobe_otel.propagation.extract(headers))
+        token = opentelemetry.context.attach(propagation.extract(headers))
 
     Args:
         carrier: Headers, or whatever `getter` reads from.

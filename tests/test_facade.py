@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 import pandaprobe_otel as pandaprobe
+from pandaprobe_otel import propagation
 
 NAMES = {
     "Client",
@@ -52,6 +53,11 @@ def test_every_public_method_is_explained(owner: str) -> None:
     for name, member in inspect.getmembers(getattr(pandaprobe, owner)):
         if not name.startswith("_") and callable(member):
             assert inspect.getdoc(member), name
+
+
+def test_public_names_of_propagation_are_these_and_explained() -> None:
+    assert set(propagation.__all__) == {"PandaProbePropagator", "extract", "inject"}
+    assert all(inspect.getdoc(getattr(propagation, name)) for name in propagation.__all__)
 
 
 def test_unknown_name_is_refused() -> None:

@@ -142,7 +142,9 @@ def received(context: Context, session: Known, user: Known) -> Context:
     frame = _outer(_frame_in(context) or _frame_in(None))
     if session is not UNKNOWN or user is not UNKNOWN:
         frame = Frame(Identity(session, user), frame)
-    return context if frame is None else _with_baggage(set_value(_KEY, frame, context), _of_frame(frame))
+    if frame is not None:
+        context = set_value(_KEY, frame, context)
+    return _with_baggage(context, _of_frame(frame))
 
 
 def put_back(token: Token[Any]) -> None:

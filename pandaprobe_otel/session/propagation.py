@@ -64,14 +64,12 @@ def guard_boundaries(settings: Settings | None) -> None:
             or comes in.
     """
     global _rules
-    _rules = None
-    if settings is not None and settings.enabled:
-        _rules = _Rules(
-            signing_key(settings.api_key, settings.project_name),
-            frozenset(settings.propagate_to),
-            settings.trust_incoming,
-        )
     _guard_global()
+    if settings is None or not settings.enabled:
+        _rules = None
+    else:
+        key = signing_key(settings.api_key, settings.project_name)
+        _rules = _Rules(key, frozenset(settings.propagate_to), settings.trust_incoming)
 
 
 def _guard_global() -> None:
@@ -123,7 +121,7 @@ class PandaProbePropagator(TextMapPropagator):
         """What came in, with session, user and turn as far as they are proven."""
         if self._is_member:
             runtime.ensure_started()
-            context = get_current() if context is None else context
+            context = Context() if context is None else context
         extracted = self._inner.extract(carrier, context, getter)
         if _rules is None or not self._carries_baggage:
             return extracted

@@ -361,6 +361,15 @@ def test_what_came_in_is_weaker_than_what_is_set_here(sent: Any, tracer: trace.T
     assert pandaprobe.current_session() is None
 
 
+def test_set_session_stays_in_the_baggage_of_a_context_that_is_read_into() -> None:
+    pandaprobe.set_session("ours")
+    try:
+        received = propagate.extract({"baggage": "session.id=victim,theirs=1"}, get_current())
+        assert baggage.get_all(received) == {"session.id": "ours", "theirs": "1"}
+    finally:
+        pandaprobe.set_session(None)
+
+
 def test_a_block_holds_through_a_request_that_names_no_session(tracer: trace.Tracer) -> None:
     with pandaprobe.session("c-1"):
         token = attach(propagate.extract({}))
