@@ -128,10 +128,13 @@ def run(environment: Path, unused_tcp_port: int) -> Any:
             text=True,
         )
 
-    def run(endpoint: str) -> str:
+    def run(endpoint: str, *, forged: bool = False) -> str:
         with start("billing.py", endpoint) as billing:
             try:
                 wait_for(unused_tcp_port, billing)
+                if forged:
+                    headers = {"baggage": "session.id=victim,pandaprobe.context=1.dmljdGltCgo.x"}
+                    urlopen(Request(f"{variables['BILLING']}/invoices/1", headers=headers)).close()
                 with start("agent.py", endpoint) as agent:
                     said, _ = agent.communicate(timeout=60)
                 assert agent.returncode == 0
@@ -180,9 +183,10 @@ def test_two_services_share_session_and_turn_by_otlp(run: Any) -> None:
     assert tree(trace["spans"]) == TREE
 
 
-def test_two_services_share_session_and_turn_by_rest(run: Any) -> None:
+def test_two_services_share_session_and_turn_by_rest_and_a_forger_has_no_session(run: Any) -> None:
     with Server() as server:
-        assert run(server.url) == PRINTED
-    (trace,) = server.receiver.stored().values()
+        assert run(server.url, forged=True) == f"billing works for None\n{PRINTED}"
+    forged, trace = sorted(server.receiver.stored().values(), key=lambda trace: trace["started_at"])
+    assert (forged["name"], forged["session_id"], forged["user_id"]) == ("billing", None, None)
     assert (trace["name"], trace["session_id"], trace["status"]) == ("agent", "conversation-123", "COMPLETED")
     assert tree(trace["spans"].values()) == TREE

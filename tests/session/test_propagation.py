@@ -361,6 +361,7 @@ def test_what_came_in_is_weaker_than_what_is_set_here(sent: Any, tracer: trace.T
     assert pandaprobe.current_session() is None
 
 
+@pytest.mark.usefixtures("tracer")
 def test_set_session_stays_in_the_baggage_of_a_context_that_is_read_into() -> None:
     pandaprobe.set_session("ours")
     try:
@@ -385,6 +386,8 @@ def test_turn_goes_along_and_what_is_called_is_a_part_of_it(sent: Any, stamp: An
     token = attach(propagate.extract(headers))
     with pandaprobe.start_trace("sub-agent") as inner:
         assert inner.trace_id == turn.trace_id
+        # And on to the next service.
+        assert sent(INTERNAL)["baggage"] == headers["baggage"]
     with pandaprobe.start_trace("another session's", session_id="c-2") as other:
         assert other.trace_id != turn.trace_id
     detach(token)
