@@ -38,8 +38,8 @@ class Selection:
         attributes: Any = span.attributes or {}
         # A copy, because every look-up in the SDK's attributes runs in Python.
         held: dict[str, Any] = attributes.copy()
-        if unseen := self._unseen(span):
-            held |= unseen
+        if SESSION_ID not in held:
+            held |= self._unseen(span)
         session_id = held.get(SESSION_ID)
         if session_id is not None:
             if self._rate < 1 and not in_sample(str(session_id), self._rate):

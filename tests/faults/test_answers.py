@@ -115,7 +115,8 @@ def test_span_of_seventy_megabytes_is_shortened_and_its_neighbours_arrive(run: A
         import random
         text = random.Random(1).randbytes(35_000_000).hex()
         make(1, "before.")
-        trace.get_tracer("theirs").start_span("0", attributes={"text": text}).end()
+        with pandaprobe.session("s"):
+            trace.get_tracer("theirs").start_span("0", attributes={"text": text}).end()
         make(1, "after.")
         tell(flushed=pandaprobe.flush(30))
     """

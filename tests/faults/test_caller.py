@@ -69,6 +69,8 @@ SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_00
 def test_span_holds_its_thread_up_for_less_than_a_millisecond(
     run: Any, answer: Answer, environment: dict[str, str], before: str
 ) -> None:
+    # Without a session, as in the control.
+    environment = {"PANDAPROBE_EXPORT": "all", **environment}
     with Receiver(*[answer] * 10_000) as receiver, run(receiver.url, before + CODE, **environment) as program:
         assert program.end() == 0
     told = program.told

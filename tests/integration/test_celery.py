@@ -109,6 +109,7 @@ def run_tasks(receiver: Receiver, folder: Path, pool: str, **extra: str) -> None
     env = {
         **in_process.clean_environment(),
         "PANDAPROBE_ENDPOINT": receiver.url,
+        "PANDAPROBE_EXPORT": "all",
         "PANDAPROBE_SPOOL_DIR": str(folder / "spool"),
         "PANDAPROBE_FLUSH_INTERVAL": "0.1",
         "BROKER": str(folder / "broker"),

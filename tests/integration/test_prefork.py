@@ -54,6 +54,7 @@ def environment(receiver: Receiver, folder: Path) -> dict[str, str]:
     return {
         **in_process.clean_environment(),
         "PANDAPROBE_ENDPOINT": receiver.url,
+        "PANDAPROBE_EXPORT": "all",
         "PANDAPROBE_SPOOL_DIR": str(folder / "spool"),
         # Longer than the test, so that only the end of a worker sends.
         "PANDAPROBE_FLUSH_INTERVAL": "600",
