@@ -69,6 +69,18 @@ def test_table_of_settings_is_that_of_the_code() -> None:
     ]
 
 
+def test_table_of_faults_is_that_of_the_tests() -> None:
+    page = (ROOT / "docs" / "delivery.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|") and "`test_" in line]
+    assert len(rows) > 20
+    tests = ROOT / "tests"
+    pages = [*(tests / "faults").glob("test_*.py"), tests / "integration" / "test_prefork.py"]
+    exist = {
+        name for path in pages for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert {name for row in rows for name in re.findall(r"`(test_\w+)`", row)} == exist
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):

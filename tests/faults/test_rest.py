@@ -58,6 +58,23 @@ tell(flushed=pandaprobe.flush(20))
     assert (program.told["made"], program.told["lost"]) == (64, {})
 
 
+def test_what_is_sent_of_an_open_turn_is_redacted_too(run: Any) -> None:
+    code = """
+        pandaprobe.init(redact=lambda key, value: "…" if value == "secret" else value)
+        with pandaprobe.start_trace("turn", session_id="s", input="secret") as turn:
+            make(1)
+            while not pandaprobe.get_client().stats().sent: time.sleep(0.01)
+            print("sent", flush=True)
+            input()
+    """
+    with Server() as server, run(server.url, code, PANDAPROBE_PARTIAL_AFTER="0.1") as program:
+        assert program.wait_for_line() == "sent"
+        assert (server.trace("turn")["status"], server.trace("turn")["input"]) == ("RUNNING", "…")
+        program.go_on()
+        assert program.end() == 0
+        assert (server.trace("turn")["status"], server.trace("turn")["input"]) == ("COMPLETED", "…")
+
+
 def test_turn_of_600_spans_arrives_whole(run: Any) -> None:
     code = """
         with pandaprobe.start_trace("turn", session_id="s"):
