@@ -116,7 +116,7 @@ def _untimed(_: float) -> None:
 
 
 def _timed_safely(invocation: Any) -> Callable[[float], None]:
-    record = getattr(type(invocation), _CLOCK)
+    record = getattr(cast(Any, type(invocation)), _CLOCK)
 
     def clock(chunk_at: float) -> None:
         try:
