@@ -1,22 +1,25 @@
 """Celery's tasks: each runs in the session that it was sent in, and what it sets ends with it.
 
-While OpenTelemetry's own instrumentation of Celery is active, this is left to it.
+While OpenTelemetry's own instrumentation of Celery is active, the context is left to it.
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..guard import never_raises
 from .children import carrier, join_trace
 from .decorating import Step
-from .identity import Source, ids_in
+from .identity import Source, ambient, ids_in, put_back
 from .scope import hold
 
 _OFFICIAL = "opentelemetry.instrumentation.celery"
 # Of a message.
 _HEADER = "pandaprobe"
 
-_running: dict[str, Step] = {}
+# What ends the tasks that run.
+_running: dict[str, Callable[[], None]] = {}
 
 
 def carry_into_celery() -> None:
@@ -44,9 +47,11 @@ def _sends(headers: Any = None, **_: object) -> None:
 @never_raises
 def _begins(task_id: str, task: Any, **_: object) -> None:
     if _official_instrumentation_carries():
+        _running[task_id] = partial(put_back, ambient.set(ambient.get()))
         return
-    _running[task_id] = step = Step()
+    step = Step()
     step.__enter__()
+    _running[task_id] = step.__exit__
     written: Any = getattr(task.request, _HEADER, None)
     if written:
         ids = ids_in(written.get("baggage", ""))
@@ -58,9 +63,9 @@ def _begins(task_id: str, task: Any, **_: object) -> None:
 
 @never_raises
 def _ends(task_id: str, **_: object) -> None:
-    step = _running.pop(task_id, None)
-    if step is not None:
-        step.__exit__()
+    end = _running.pop(task_id, None)
+    if end is not None:
+        end()
 
 
 def _official_instrumentation_carries() -> bool:

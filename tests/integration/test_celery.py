@@ -8,6 +8,8 @@ from pathlib import Path
 
 import in_process
 import pytest
+from environments import install, python_of
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_receiver import Receiver, attributes_of
 
 pytestmark = pytest.mark.integration
@@ -23,6 +25,9 @@ folder = os.environ["BROKER"]
 app.conf.broker_transport_options = {"data_folder_in": folder, "data_folder_out": folder}
 app.conf.broker_connection_retry_on_startup = True
 pandaprobe.init(export="all")
+if os.environ.get("OFFICIAL"):
+    from opentelemetry.instrumentation.celery import CeleryInstrumentor
+    CeleryInstrumentor().instrument()
 def note(name):
     trace.get_tracer("tasks").start_span(name).end()
 
@@ -90,6 +95,8 @@ IN_THE_FIRST = {
     *("chained 1", "chained 2", "grouped 1", "grouped 2"),
 }
 
+SEEN_IN_THE_FIRST = dict.fromkeys(sorted(IN_THE_FIRST), FIRST)
+
 
 @pytest.fixture(params=["prefork", "threads"])
 def pool(request: pytest.FixtureRequest) -> str:
@@ -102,7 +109,9 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def run_tasks(receiver: Receiver, folder: Path, pool: str, **extra: str) -> None:
+def run_tasks(
+    receiver: Receiver, folder: Path, pool: str, python: str = sys.executable, **extra: str
+) -> None:
     """Sends the tasks, and has a worker run them until all are done."""
     (folder / "tasks.py").write_text(TASKS)
     (folder / "broker").mkdir()
@@ -116,9 +125,9 @@ def run_tasks(receiver: Receiver, folder: Path, pool: str, **extra: str) -> None
         "PYTHONPATH": str(folder),
         **extra,
     }
-    subprocess.run((sys.executable, "-c", SEND), env=env, cwd=folder, check=True)
+    subprocess.run((python, "-c", SEND), env=env, cwd=folder, check=True)
     command = (
-        sys.executable,
+        python,
         "-m",
         "celery",
         "-A",
@@ -153,7 +162,7 @@ def test_tasks_run_in_the_session_that_they_were_sent_in(
     pytest.importorskip("celery")
     run_tasks(receiver, tmp_path, pool)
     seen = sessions(receiver)
-    assert {name for name, session in seen.items() if session == FIRST} == IN_THE_FIRST
+    assert {name: session for name, session in seen.items() if session == FIRST} == SEEN_IN_THE_FIRST
     assert seen["sets"] == "set by a task"
     assert seen["under a span"] == "s-3"
     assert [seen[f"outside {number}"] for number in range(4)] == [None] * 4
@@ -163,3 +172,17 @@ def test_tasks_run_in_the_session_that_they_were_sent_in(
     assert receiver.span("sub-agent").parent_span_id == turn.span_id
     assert attributes_of(step)["pandaprobe.trace.id"] == attributes_of(turn)["pandaprobe.trace.id"]
     assert receiver.span("under a span").parent_span_id == b""
+
+
+def test_tasks_have_their_session_where_celery_is_instrumented(
+    receiver: Receiver, wheel: Path, tmp_path: Path
+) -> None:
+    environment = tmp_path / "env"
+    install(environment, str(wheel), "celery", "opentelemetry-instrumentation-celery")
+    # By its headers, which are believed when they are signed.
+    project = {"PANDAPROBE_API_KEY": "sk_pp_test", "PANDAPROBE_PROJECT_NAME": "p"}
+    run_tasks(receiver, tmp_path, "prefork", str(python_of(environment)), OFFICIAL="1", **project)
+    seen = sessions(receiver)
+    assert {name: seen[name] for name in SEEN_IN_THE_FIRST} == SEEN_IN_THE_FIRST
+    assert [seen[f"outside {number}"] for number in range(4)] == [None] * 4
+    assert {span.kind for span in receiver.spans} >= {Span.SPAN_KIND_PRODUCER, Span.SPAN_KIND_CONSUMER}
