@@ -140,6 +140,9 @@ def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
 def received(context: Context, session: Known, user: Known) -> Context:
     """`context` with what has come in from another process, inside the block that is open in it or here."""
     frame = _outer(_frame_in(context) or _frame_in(None))
+    # A consumer that never detaches what it has attached is still in the context of its last message.
+    while frame is not None and Source.INBOUND in (frame.names.session.source, frame.names.user.source):
+        frame = frame.outer
     if session is not UNKNOWN or user is not UNKNOWN:
         frame = Frame(Identity(session, user), frame)
     if frame is not None:

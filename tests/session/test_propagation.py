@@ -378,6 +378,19 @@ def test_a_block_holds_through_a_request_that_names_no_session(tracer: trace.Tra
         detach(token)
 
 
+def test_message_has_nothing_of_the_one_before_that_was_never_detached(sent: Any) -> None:
+    with pandaprobe.session("first"):
+        first = sent(INTERNAL)
+    with pandaprobe.user("of the second"):
+        second = sent(INTERNAL)
+    tokens = [attach(propagate.extract(headers)) for headers in (first, second)]
+    assert (pandaprobe.current_session(), pandaprobe.current_user()) == (None, "of the second")
+    tokens.append(attach(propagate.extract({})))
+    assert (pandaprobe.current_session(), pandaprobe.current_user()) == (None, None)
+    for token in reversed(tokens):
+        detach(token)
+
+
 def test_turn_goes_along_and_what_is_called_is_a_part_of_it(sent: Any, stamp: Any) -> None:
     with pandaprobe.start_trace("turn", session_id="c-1") as turn:
         headers = sent(INTERNAL)
