@@ -33,7 +33,7 @@ FRAMEWORKS = {
     "adk": ("[google-adk]",),
     # Its newest begins at OpenTelemetry 1.45.1, and takes openai 2.
     "crew": ("[crewai,openai]",),
-    "agents": ("[openai-agents]", "opentelemetry-instrumentation-genai-openai-agents"),
+    "agents": ("[openai-agents,claude-agent-sdk]", "opentelemetry-instrumentation-genai-openai-agents"),
 }
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, get_current_span
+from opentelemetry.trace import Span
 
 from ..tracing import runs
 from ..wrappers import _chat, _genai
@@ -124,10 +124,9 @@ class _Named:
     def __init__(self, kind: str, name: str, asked: object) -> None:
         self._tells = _recorder.handler().should_capture_content()
         self._step = runs.Step(name, kind=kind)
+        self.span, self.context = self._step.span, self._step.context
         if self._tells:
             self._step.set_input(asked)
-        self.context = self._step.start()
-        self.span = get_current_span(self.context)
 
     def note(self, event: Any) -> None:
         """Nothing."""
@@ -139,10 +138,10 @@ class _Named:
         elif self._tells:
             told = (getattr(event, name, None) for name in ("output", "result", "results"))
             self._step.set_output(next((_plain(value) for value in told if value is not None), None))
-        self._step.end()
+        self._step.stop()
 
     def leave(self) -> None:
-        self._step.end()
+        self._step.stop()
 
 
 def _crew(crew: Any, event: Any) -> Step:

@@ -7,17 +7,16 @@ for as long as what it stands for. `_crewai_steps` says which event becomes whic
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from opentelemetry.context import Context, attach, create_key, get_value, set_value
-from typing_extensions import Self
 
 from .. import guard, runtime
 from ..session.identity import put_back
-from ..tracing.labels import Id, Labels
+from ..tracing.labels import Id
 from ..tracing.runs import Run
 from ..wrappers import _calls
+from ._adapter import Adapter
 
 try:
     from crewai.events.event_bus import crewai_event_bus
@@ -49,24 +48,16 @@ class _Open:
     ended: bool = False
 
 
-class CrewAIAdapter:
+class CrewAIAdapter(Adapter):
     """Traces crews, flows, tasks, agents, model calls, tools and searches of CrewAI, each one span.
 
         CrewAIAdapter(session_input="conversation_id").instrument()
         crew.kickoff(inputs={"conversation_id": "conversation-123", "question": question})
 
-    A kickoff is one turn, unless it runs inside a trace of the same session. Also a context manager, which
-    instruments inside its block.
+    A kickoff is one turn, unless it runs inside a trace of the same session.
 
     Args:
-        session_id: The session of all runs; stronger than a `session()` block.
-        user_id: The user of all runs.
-        tags: Tags of every run.
-        metadata: Names and any values, for every run.
         session_input: The name of the input of a kickoff that holds its session, where no block names one.
-
-    Raises:
-        TypeError: When an argument has the wrong type.
     """
 
     def __init__(
@@ -78,30 +69,14 @@ class CrewAIAdapter:
         metadata: Mapping[str, Any] | None = None,
         session_input: str | None = None,
     ) -> None:
-        self._labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
+        super().__init__(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
         self._session_input = session_input
 
-    def instrument(self) -> None:
-        """Begins; in place of another adapter that has begun before."""
-        self.uninstrument()
+    def _start(self) -> None:
         _calls.wrap_method(crewai_event_bus, "emit", self._emit)
 
-    def uninstrument(self) -> None:
-        """Ends; what is open stays open until it ends."""
+    def _stop(self) -> None:
         _calls.unwrap_method(crewai_event_bus, "emit")
-
-    def __enter__(self) -> Self:
-        self.instrument()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.uninstrument()
 
     def _emit(self, wrapped: Callable[..., Any], bus: Any, args: Any, kwargs: Any) -> Any:
         # The bus gives the event its place among the others first.

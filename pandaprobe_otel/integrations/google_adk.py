@@ -5,18 +5,16 @@ that they belong to, and the messages on them, which it records when a run asks 
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.trace import get_current_span
-from typing_extensions import Self
 
 from .. import runtime
 from ..session.decorating import Block, decorate
 from ..session.identity import Frame
-from ..tracing.labels import Id, Labels
 from ..wrappers import _calls
+from ._adapter import Adapter
 
 try:
     from google.adk.agents.run_config import RunConfig
@@ -35,7 +33,7 @@ _FIRST = "run_before_run_callback"
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
-class GoogleADKAdapter:
+class GoogleADKAdapter(Adapter):
     """Has every run of every ADK `Runner` in the session that ADK itself knows it by.
 
         GoogleADKAdapter().instrument()
@@ -43,54 +41,19 @@ class GoogleADKAdapter:
 
     A `session()` block around the run is stronger than ADK's session, and `session_id` than both. Messages
     are recorded unless `RunConfig.telemetry`, `PANDAPROBE_CAPTURE_CONTENT` or OpenTelemetry's own variable
-    says otherwise. Also a context manager, which instruments inside its block.
-
-    Args:
-        session_id: The session of all runs.
-        user_id: The user of all runs; ADK's own when not given.
-        tags: Tags of every run.
-        metadata: Names and any values, for every run.
-
-    Raises:
-        TypeError: When an argument has the wrong type.
+    says otherwise.
     """
 
-    def __init__(
-        self,
-        *,
-        session_id: Id | None = None,
-        user_id: Id | None = None,
-        tags: Sequence[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
-
-    def instrument(self) -> None:
-        """Begins; in place of another adapter that has begun before."""
-        self.uninstrument()
+    def _start(self) -> None:
         for name in _RUNS:
             _calls.wrap_method(Runner, name, self._run)
         # The first that ADK does inside the span of a run.
         _calls.wrap_method(PluginManager, _FIRST, self._label)
 
-    def uninstrument(self) -> None:
-        """Ends; runs that are under way go on as they began."""
+    def _stop(self) -> None:
         for name in _RUNS:
             _calls.unwrap_method(Runner, name)
         _calls.unwrap_method(PluginManager, _FIRST)
-
-    def __enter__(self) -> Self:
-        self.instrument()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        self.uninstrument()
 
     def _run(self, wrapped: Callable[..., Any], runner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if not runtime.enabled():

@@ -99,9 +99,11 @@ class Recording:
         self._metadata |= metadata
         self._set_json(PANDAPROBE_METADATA, self._metadata)
 
-    def _start(self, context: Context) -> Context:
+    def _start(self, context: Context, start_ns: int | None = None) -> Context:
         attributes, self._before = self._before, None
-        self._span = runtime.tracer().start_span(self.name, context, self._otel_kind, attributes)
+        self._span = runtime.tracer().start_span(
+            self.name, context, self._otel_kind, attributes, start_time=start_ns
+        )
         return set_span_in_context(self._span, context)
 
     def _end(self, error: BaseException | None) -> None:

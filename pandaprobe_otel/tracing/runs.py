@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import Span as OTelSpan
 
-from ..attributes import SpanKind
+from ..attributes import GEN_AI_PROVIDER_NAME, SESSION_ID, SpanKind
+from ..session import identity, stamps
 from ..session.identity import put_back
 from ..session.turn import Turn, with_turn
 from .entries import turn_at
@@ -62,6 +63,33 @@ class Run:
                 return with_turn(turn, context)
         return context
 
+    def joined(self, framework_session_id: str, span: OTelSpan, context: Context) -> Context:
+        """Puts a run that began without a session into the one that the framework tells of later.
+
+        Args:
+            framework_session_id: The framework's own id of the session.
+            span: The run's.
+            context: The one for what happens inside the run.
+
+        Returns:
+            The context for what happens inside from now on.
+        """
+        if identity.current(context).session.id is not None:
+            return context
+        token = attach(context)
+        try:
+            self._frame = self._labels.frame(framework_session_id)
+            if self._frame is not None:
+                context = self._frame.context()
+        finally:
+            put_back(token)
+        session_id = identity.current(context).session.id
+        if session_id is not None:
+            stamps.add(span, SESSION_ID, session_id)
+        if self._turn is not None:
+            self._turn.session_id = session_id
+        return context
+
     def end(self) -> None:
         """Ends turn and session; for the run's span, whoever made it ends it."""
         if self._turn is not None:
@@ -74,12 +102,28 @@ class Step(Span):
     """A `Span` that is never current by itself: it starts as it is made, and ends when somebody says so.
 
     It has the verbs of an invocation of `opentelemetry-util-genai`, for operations that those do not know.
+
+    Args:
+        context: What it is started in; the current one when not given.
+        start_ns: When it began, in nanoseconds since 1970; now when not given.
     """
 
-    def __init__(self, name: str, *, kind: SpanKind | str, context: Context | None = None) -> None:
-        super().__init__(name, kind=kind)
-        self.context = self._start(get_current() if context is None else context)
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: SpanKind | str,
+        model: str | None = None,
+        context: Context | None = None,
+        start_ns: int | None = None,
+    ) -> None:
+        super().__init__(name, kind=kind, model=model)
+        self.context = self._start(get_current() if context is None else context, start_ns)
         self._ended = False
+
+    def set_provider(self, name: str) -> None:
+        """Records whose model is called; `gen_ai.provider.name`."""
+        self._set(GEN_AI_PROVIDER_NAME, name)
 
     @property
     def span(self) -> OTelSpan:
