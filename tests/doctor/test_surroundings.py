@@ -1,5 +1,8 @@
 """What doctor says of settings, OpenTelemetry, instrumentations and the spool."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +127,27 @@ def test_provider_in_charge_is_shown_with_its_processors_in_order() -> None:
     ]
     assert told["opentelemetry"]["sampler"] == "AlwaysOffSampler"
     assert told["arrives"] is False
+
+
+def test_provider_that_is_set_up_without_code_is_shown() -> None:
+    with Receiver() as receiver:
+        run = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("opentelemetry-instrument")),
+                *(sys.executable, "-m", "pandaprobe_otel", "doctor", "--json"),
+            ],
+            env={
+                **in_process.clean_environment(),
+                "PANDAPROBE_ENDPOINT": receiver.url,
+                "PANDAPROBE_SPOOL_DIR": "off",
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    report = json.loads(run.stdout)
+    assert report["opentelemetry"]["processors"] == ["SessionSpanProcessor", "ExportProcessor"]
+    assert [span.name for span in receiver.spans] == ["pandaprobe-otel doctor"]
 
 
 FOREIGN = """
