@@ -18,6 +18,9 @@ def check_settings(settings: Settings) -> Section:
     if not settings.enabled:
         source = found["enabled"].source
         section.problem(f"PandaProbe is off by {source}", f"unset {source}, or set PANDAPROBE_ENABLED=true")
+    if not settings.session_sample_rate:
+        source = found["session_sample_rate"].source
+        section.problem(f"no session is sent: {source} is 0", f"raise {source}")
     for option in settings.missing:
         section.problem(
             f"{option.env} is not set",

@@ -81,6 +81,13 @@ def test_sdk_that_is_off_stops_us_too(examined: Examine) -> None:
     )
 
 
+def test_sessions_that_are_all_dropped_stop_spans(examined: Examine) -> None:
+    with Receiver() as receiver:
+        report = examined(receiver.url, PANDAPROBE_SESSION_SAMPLE_RATE="0")
+    assert not report.arrives
+    assert "no session is sent: PANDAPROBE_SESSION_SAMPLE_RATE is 0" in findings(report)
+
+
 def test_sampler_that_drops_everything_stops_spans(examined: Examine) -> None:
     with Receiver() as receiver:
         report = examined(receiver.url, OTEL_TRACES_SAMPLER="always_off")

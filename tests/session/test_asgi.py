@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,32 @@ async def test_session_ends_with_a_request_that_is_cut_off(probe: Probe) -> None
     task.cancel()
     await task
     assert at_the_end == ["s", None]
+
+
+def test_session_ends_with_a_client_that_goes_away(app: Starlette, probe: Probe) -> None:
+    at_the_end: list[Any] = []
+    ended = threading.Event()
+
+    async def endless(_: Request) -> StreamingResponse:
+        async def body() -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield "."
+                    await asyncio.sleep(0.001)
+            finally:
+                at_the_end.append(probe())
+                ended.set()
+
+        return StreamingResponse(body())
+
+    app.router.routes.append(Route("/endless", endless))
+    with asgi(SessionMiddleware(app, session_from="header:X-Session-Id")) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /endless HTTP/1.1\r\nHost: here\r\nX-Session-Id: s\r\n\r\n")
+            assert client.recv(1 << 16)
+        assert ended.wait(5)
+        assert get(port, "/answer") == "None None"
+    assert at_the_end == ["s"]
 
 
 @pytest.mark.parametrize(
