@@ -28,12 +28,12 @@ PROVIDERS = {
 OTHERS = ("tests/providers", "tests/frameworks")
 # Frameworks that cannot share an environment: our extras, and what the tests need beside them.
 FRAMEWORKS = {
-    "langchain": ("[openai,langgraph,deepagents]", "langchain-openai"),
+    "langchain": ("[openai,local,langgraph,deepagents]", "langchain-openai"),
     # Its newest stops at OpenTelemetry 1.44.
     "adk": ("[google-adk]",),
     # Its newest begins at OpenTelemetry 1.45.1, and takes openai 2.
     "crew": ("[crewai,openai]",),
-    "agents": ("[openai-agents,claude-agent-sdk]", "opentelemetry-instrumentation-genai-openai-agents"),
+    "agents": ("[local,openai-agents,claude-agent-sdk]", "opentelemetry-instrumentation-genai-openai-agents"),
 }
 # What bench/ compares with.
 PEERS = ("opentelemetry-processor-baggage", "arize-phoenix-otel", "langfuse")

@@ -1,6 +1,7 @@
 """Runs a program under `opentelemetry-instrument` against a PandaProbe and an OpenAI of this machine.
 
-python run.py zero_code/app.py    # and shows the session that arrived
+python run.py zero_code/app.py                       # and shows the session that arrived
+python run.py --plain frameworks/with_langgraph.py   # the same for a program that traces itself
 """
 
 import json
@@ -29,8 +30,12 @@ with (
         # The session of a program that sets none itself.
         "BAGGAGE": "session.id=from-outside",
     }
-    instrument = str(Path(sys.executable).with_name("opentelemetry-instrument"))
-    subprocess.run([instrument, sys.executable, *sys.argv[1:]], env={**os.environ, **environment}, check=True)
+    program = [sys.executable, *sys.argv[1:]]
+    if "--plain" in program:
+        program.remove("--plain")
+    else:
+        program.insert(0, str(Path(sys.executable).with_name("opentelemetry-instrument")))
+    subprocess.run(program, env={**os.environ, **environment}, check=True)
     with urlopen(f"{local.url}/sessions") as answer:
         sessions = json.load(answer)["items"]
     for session in sessions:

@@ -1,7 +1,8 @@
 """An OpenAI API on loopback, for the demo, the examples and tests: real HTTP, the same answers each time.
 
-It knows `POST …/chat/completions`, also as a stream, and `GET …/models`. A model named `error-<status>`, such
-as `error-429`, answers with that error.
+It knows `POST …/chat/completions`, also as a stream, and `GET …/models`. It calls the tools of `CALLS` where
+they are given, and says what they gave. A model named `error-<status>`, such as `error-429`, answers with
+that error.
 """
 
 import json
@@ -18,6 +19,14 @@ ANSWERS = {
     "What about Germany?": "The capital of Germany is Berlin.",
     "Which of those two cities has more people?": (
         "Berlin has more people: about 3.7 million, against about 2.1 million in Paris."
+    ),
+}
+# Question -> the tool that is called for it, and its arguments.
+CALLS = {
+    "What is the weather in Paris?": ("get_weather", {"city": "Paris"}),
+    "Ask the geographer about France.": (
+        "task",
+        {"description": "What is the capital of France?", "subagent_type": "geographer"},
     ),
 }
 OTHER_ANSWER = "I am a stand-in for a model: I know the capitals of France and Germany, and nothing else."
@@ -97,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             request = cast(Json, json.loads(body))
             model, messages = str(request["model"]), cast(list[Json], request["messages"])
-            answer = answer_to(messages)
+            answer, call = answer_to(messages), _call_for(messages, request.get("tools") or [])
         except (ValueError, KeyError, TypeError, AttributeError):
             return self._refuse(400, "A chat completion takes a JSON object with a model and messages.")
         time.sleep(cast(_Server, self.server).latency)
@@ -105,11 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(
                 int(model.removeprefix("error-")), f"The model {model} was asked for this error."
             )
-        usage = _usage(messages, answer, str(request.get("reasoning_effort") or "medium"))
+        usage = _usage(messages, "" if call else answer, str(request.get("reasoning_effort") or "medium"))
         if not request.get("stream"):
-            return self._send(200, _completion(model, answer, usage))
+            return self._send(200, _completion(model, answer, call, usage))
         wants_usage = bool(cast(Json, request.get("stream_options") or {}).get("include_usage"))
-        return self._stream(_chunks(model, answer, usage if wants_usage else None))
+        return self._stream(_chunks(model, answer, call, usage if wants_usage else None))
 
     def _refuse(self, status: int, message: str) -> None:
         error = {
@@ -141,9 +150,20 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def answer_to(messages: list[Json]) -> str:
-    """What the model says to a conversation: it goes by the last message of the user."""
+    """What the model says to a conversation: what a tool gave, or else it goes by the user's last message."""
+    if messages and messages[-1].get("role") == "tool":
+        return _text(messages[-1])
     asked = [_text(message) for message in messages if message.get("role") == "user"]
     return ANSWERS.get(asked[-1] if asked else "", OTHER_ANSWER)
+
+
+def _call_for(messages: list[Json], tools: list[Json]) -> Json | None:
+    last = messages[-1] if messages else {}
+    name, arguments = CALLS.get(_text(last) if last.get("role") == "user" else "", ("", {}))
+    if name not in [cast(Json, tool.get("function") or {}).get("name") for tool in tools]:
+        return None
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {"id": f"call_{uuid4().hex}", "type": "function", "function": function}
 
 
 def _text(message: Json) -> str:
@@ -177,22 +197,24 @@ def _usage(messages: list[Json], answer: str, effort: str) -> Json:
     }
 
 
-def _completion(model: str, answer: str, usage: Json) -> Json:
+def _completion(model: str, answer: str, call: Json | None, usage: Json) -> Json:
     message: Json = {"role": "assistant", "content": answer, "refusal": None, "annotations": []}
-    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    if call:
+        message |= {"content": None, "tool_calls": [call]}
+    reason = "tool_calls" if call else "stop"
+    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     return {**_envelope("chat.completion", model), "choices": [choice], "usage": usage}
 
 
-def _chunks(model: str, answer: str, usage: Json | None) -> Iterator[Json]:
+def _chunks(model: str, answer: str, call: Json | None, usage: Json | None) -> Iterator[Json]:
     envelope = _envelope("chat.completion.chunk", model)
     first, *rest = answer.split(" ")
-    deltas = [
-        {"role": "assistant", "content": ""},
-        {"content": first},
-        *({"content": f" {word}"} for word in rest),
-    ]
+    said: list[Json] = [{"content": first}, *({"content": f" {word}"} for word in rest)]
+    deltas: list[Json] = [{"role": "assistant", "content": ""}]
+    deltas += [{"tool_calls": [{"index": 0, **call}]}] if call else said
     for delta in (*deltas, {}):
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None if delta else "stop"}
+        reason = None if delta else "tool_calls" if call else "stop"
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         yield {**envelope, "choices": [choice], **({"usage": None} if usage else {})}
     if usage:
         yield {**envelope, "choices": [], "usage": usage}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pandaprobe_otel.local.fake_openai import ANSWERS, OTHER_ANSWER, FakeOpenAI
+from pandaprobe_otel.local.fake_openai import ANSWERS, CALLS, OTHER_ANSWER, FakeOpenAI
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,34 @@ def test_a_question_always_has_the_same_answer(port: int, question: str, answer:
         "refusal": None,
         "annotations": [],
     }
+
+
+@pytest.mark.parametrize("question", CALLS)
+def test_a_question_for_a_tool_that_is_given_is_a_call_of_it(port: int, question: str) -> None:
+    name, arguments = CALLS[question]
+    tools = [{"type": "function", "function": {"name": name}}]
+    (choice,) = json.loads(chat(port, question, tools=tools)[1])["choices"]
+    (call,) = choice["message"]["tool_calls"]
+    assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == (name, arguments)
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("tool_calls", None)
+    _, events = chat(port, question, tools=tools, stream=True)
+    chunks = [
+        json.loads(event) for event in events.replace("data: [DONE]", "").split("data: ") if event.strip()
+    ]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert [call["function"] for delta in deltas for call in delta.get("tool_calls", ())] == [
+        call["function"]
+    ]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    (choice,) = json.loads(chat(port, question)[1])["choices"]
+    assert choice["message"]["content"] == OTHER_ANSWER
+
+
+def test_what_a_tool_gave_is_the_answer(port: int) -> None:
+    given = {"role": "tool", "tool_call_id": "call_1", "content": "It is sunny."}
+    messages = [{"role": "user", "content": "What is the weather in Paris?"}, given]
+    _, text = ask(port, "POST", "/v1/chat/completions", {"model": "m", "messages": messages})
+    assert json.loads(text)["choices"][0]["message"]["content"] == "It is sunny."
 
 
 def test_usage_adds_up_and_grows_with_the_effort(port: int) -> None:

@@ -1,0 +1,22 @@
+"""The examples of the OpenAI Agents SDK, as users run them."""
+
+from framework_examples import printed_by, steps, traced_by_page
+
+
+def test_example_shows_its_session() -> None:
+    assert steps(printed_by("with_openai_agents.py")) == [
+        "Session conversation-123",
+        "Trace invoke_workflow Agent workflow",
+        "AGENT invoke_agent meteorologist",
+        "LLM chat gpt-5.4-nano",
+        "TOOL execute_tool get_weather",
+        "LLM chat gpt-5.4-nano",
+        "Trace invoke_workflow Agent workflow",
+        "AGENT invoke_agent meteorologist",
+        "LLM chat gpt-5.4-nano",
+    ]
+
+
+def test_program_of_the_page_makes_its_spans() -> None:
+    names = ["invoke_workflow Agent workflow", "invoke_agent geographer", "chat gpt-5.4-nano"]
+    assert traced_by_page("openai_agents") == [(name, "conversation-123") for name in names]
