@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
+import in_process
 import pytest
 import urllib3
 from pandaprobe_receiver import Client, Courier
@@ -38,8 +39,11 @@ class Backend:
     """A project of its own, and what arrived in it. Stands where `Courier` has its receiver."""
 
     def __init__(self) -> None:
-        self._pool = urllib3.PoolManager(retries=False, timeout=30)
-        self._headers = {"X-API-Key": KEY, "X-Project-Name": f"{PROJECT} {uuid4().hex[:12]}"}
+        # It closes connections that nobody has used for five seconds, now and then just as one is used again.
+        again = urllib3.Retry(2, allowed_methods=None, status=0, raise_on_status=False)
+        self._pool = urllib3.PoolManager(retries=again, timeout=30)
+        self.project = f"{PROJECT} {uuid4().hex[:12]}"
+        self._headers = {"X-API-Key": KEY, "X-Project-Name": self.project}
         self.now = 0.0
         self.asked: list[tuple[str, str, int]] = []
 
@@ -262,3 +266,34 @@ def test_two_sessions_in_one_otel_trace(client, courier, backend, session_id):
     courier.bring(client.take())
     assert {trace["name"] for trace in backend.session(session_id)["traces"]} == {"outer"}
     assert {trace["name"] for trace in backend.session(other)["traces"]} == {"inner"}
+
+
+def test_turn_that_is_open_for_long_has_its_start_and_no_lost_parents(backend, session_id):
+    program = """
+        import time
+        import pandaprobe_otel as pandaprobe
+        pandaprobe.init()
+        with pandaprobe.start_trace("turn", session_id=%r) as turn:
+            with turn.span("outer"), turn.span("first"):
+                pass
+            time.sleep(4)
+            with turn.span("last"):
+                pass
+        tell(flushed=pandaprobe.flush(30), trace_id=turn.trace_id)
+    """
+    told = in_process.run(
+        program % session_id,
+        PANDAPROBE_ENDPOINT=BACKEND,
+        PANDAPROBE_API_KEY=KEY,
+        PANDAPROBE_PROJECT_NAME=backend.project,
+        PANDAPROBE_PARTIAL_AFTER="0.5",
+    ).told
+    assert told["flushed"]
+    found = backend.session(session_id, lambda session: session["traces"][0]["status"] == "COMPLETED")
+    (trace,) = found["traces"]
+    assert (trace["trace_id"], trace["name"]) == (told["trace_id"], "turn")
+    spans = {span["name"]: span for span in trace["spans"]}
+    assert set(spans) == {"outer", "first", "last"}
+    assert trace["started_at"] < min(span["started_at"] for span in spans.values())
+    assert spans["first"]["parent_span_id"] == spans["outer"]["span_id"]
+    assert (spans["outer"]["parent_span_id"], spans["last"]["parent_span_id"]) == (None, None)
