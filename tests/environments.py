@@ -22,9 +22,13 @@ def resolve(*requirements: str) -> dict[str, str]:
 
 def install(environment: Path, *requirements: str) -> dict[str, str]:
     run_uv("venv", "--python", sys.executable, str(environment))
-    run_uv("pip", "install", "--python", str(python_of(environment)), *requirements)
+    add(environment, *requirements)
     listed = json.loads(run_uv("pip", "list", "--format", "json", "--python", str(python_of(environment))))
     return {package["name"]: package["version"] for package in listed}
+
+
+def add(environment: Path, *requirements: str) -> None:
+    run_uv("pip", "install", "--python", str(python_of(environment)), *requirements)
 
 
 def python_of(environment: Path) -> Path:
