@@ -42,8 +42,16 @@ class Lineage:
         if span.context is not None:
             _put(self._skipped, span.context.span_id, (span.name, span.parent))
 
+    def need_root(self, span: ReadableSpan) -> None:
+        """Has the local root of a span that is in no turn be sent: it is the turn."""
+        root, parent = None, span.parent
+        while parent is not None and (above := self._open.get(parent.span_id)) is not None:
+            root, parent = parent, above.parent
+        if root is not None and (parent is None or parent.is_remote):
+            _put(self._needed, root.span_id, None)
+
     def is_needed(self, span_id: int) -> bool:
-        """Whether a span has been sent as a child of this one."""
+        """Whether a span is to be sent for the sake of others, that are its children or its turn."""
         return span_id in self._needed
 
     def open(self) -> list[Span]:
@@ -67,7 +75,7 @@ class Lineage:
         while parent is not None and not parent.is_remote:
             open_span = self._open.get(parent.span_id)
             if open_span is not None:
-                if selection.selects(open_span):
+                if self.is_needed(parent.span_id) or selection.selects(open_span):
                     _put(self._needed, parent.span_id, None)
                     break
                 name, parent = open_span.name, open_span.parent

@@ -77,6 +77,8 @@ class Pipeline:
         elif self.selection.selects(span) or self._lineage.is_needed(context.span_id):
             # `next` is one step for the interpreter, where `+= 1` is three.
             self.stats.selected = next(self._selected)
+            if span.parent is not None and not self._turn_of(span):
+                self._lineage.need_root(span)
             self._batches.on_end(span)
             if self._flush_on_trace_end and self._is_entry(span):
                 self.flush(self.shutdown_timeout)
