@@ -1,6 +1,7 @@
 """What doctor says of settings, OpenTelemetry, instrumentations and the spool."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -295,3 +296,11 @@ def test_text_fits_into_80_columns_and_json_has_its_shape(examined: Examine) -> 
         "opentelemetry": ["provider", "processors", "sampler", "propagators", "threads"],
         "zero_code": ["distros", "configurators", "instrumentors"],
     }
+
+
+def test_page_of_the_docs_explains_every_section(examined: Examine) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    with Receiver() as receiver:
+        titles = [section.title for section in examined(receiver.url).sections]
+    assert re.findall(r"^\| ([A-Z]\w+(?: \w+)*) \|", page, re.MULTILINE) == titles
+    assert re.findall(r"^([A-Z]\w+(?: \w+)?)$", page, re.MULTILINE) == titles
