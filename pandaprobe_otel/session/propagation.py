@@ -163,6 +163,8 @@ class PandaProbePropagator(TextMapPropagator):
         self._inner.inject(carrier, set_value(_GUARDED, True, context), adding)
         if not adding.done:
             setter.set(carrier, _HEADER, members)
+        elif not may_leave:
+            _clean(carrier, setter)
 
 
 def guarded_global() -> "PandaProbePropagator":
@@ -199,6 +201,15 @@ class _Adding(Setter[Any]):
                     _MOST_BYTES,
                 )
         self._setter.set(carrier, key, value)
+
+
+@never_raises
+def _clean(carrier: Any, setter: Setter[Any]) -> None:
+    """Takes out what was written for another host: httpx copies headers when it follows a redirect."""
+    held: Any = carrier.get(_HEADER) if hasattr(carrier, "get") else None
+    if isinstance(held, str) and PANDAPROBE_CONTEXT in held:
+        members = (member for member in held.split(",") if member.partition("=")[0].strip() not in _OURS)
+        setter.set(carrier, _HEADER, ",".join(members))
 
 
 def _may_leave(context: Context, setter: Setter[Any]) -> bool:

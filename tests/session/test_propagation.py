@@ -193,6 +193,15 @@ def test_baggage_of_others_leaves_as_it_would_without_us(sent: Any) -> None:
     detach(token)
 
 
+def test_headers_that_a_redirect_takes_along_are_cleaned(tracer: trace.Tracer, sent: Any) -> None:
+    with pandaprobe.session("c-1"):
+        headers = sent(INTERNAL)
+        headers["baggage"] = f"theirs=1,{headers['baggage']},other=2"
+        with tracer.start_as_current_span("call", kind=SpanKind.CLIENT, attributes=VENDOR):
+            propagate.inject(headers)
+    assert headers["baggage"] == "theirs=1,other=2"
+
+
 def test_ids_that_somebody_put_into_the_baggage_stay_inside_too(sent: Any, stamp: Any) -> None:
     token = attach(baggage.set_baggage("session.id", "by hand"))
     assert ids_in(sent(VENDOR)) == []
