@@ -21,7 +21,8 @@ PROVIDERS = {
     "newest": ("[openai,anthropic,bedrock,gemini,mistral]", ("openai>=3", "anthropic>=2", "aiobotocore")),
     "older": (
         "[openai,anthropic,gemini,mistral,litellm]",
-        ("openai<3", "anthropic<1", "google-genai<3", "mistralai<3"),
+        # litellm calls tools by way of mcp, and does not say that it needs it.
+        ("openai<3", "anthropic<1", "google-genai<3", "mistralai<3", "mcp"),
     ),
 }
 # Tests that need other packages.

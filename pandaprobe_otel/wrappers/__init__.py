@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .anthropic import wrap_anthropic
     from .bedrock import wrap_bedrock
     from .gemini import wrap_gemini
+    from .litellm import wrap_litellm
     from .mistral import wrap_mistral
     from .openai import wrap_openai
 
@@ -22,6 +23,7 @@ __all__ = [
     "wrap_anthropic",
     "wrap_bedrock",
     "wrap_gemini",
+    "wrap_litellm",
     "wrap_mistral",
     "wrap_openai",
 ]
@@ -34,6 +36,7 @@ _HOME = {
     "wrap_anthropic": ".anthropic",
     "wrap_bedrock": ".bedrock",
     "wrap_gemini": ".gemini",
+    "wrap_litellm": ".litellm",
     "wrap_mistral": ".mistral",
     "wrap_openai": ".openai",
 }

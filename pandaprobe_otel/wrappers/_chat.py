@@ -52,6 +52,7 @@ def put_answer(invocation: InferenceInvocation, answer: Any) -> None:
     invocation.response_model_name = field(answer, "model")
     invocation.finish_reasons = messages.finish_reasons(choices)
     put_usage(invocation, field(answer, "usage"))
+    put_service_tier(invocation, field(answer, "service_tier"))
     if invocation.should_capture_content:
         invocation.output_messages = messages.output_messages(choices)
 
@@ -64,6 +65,12 @@ def put_usage(invocation: InferenceInvocation, usage: Any) -> None:
     invocation.cache_read_input_tokens = field(asked, "cached_tokens")
     invocation.cache_write_input_tokens = field(asked, "cache_creation_tokens")
     invocation.thinking_tokens = field(answered, "reasoning_tokens")
+
+
+def put_service_tier(invocation: InferenceInvocation, tier: Any) -> None:
+    """Writes with which priority a call was served, under the name that OpenAI's has in the conventions."""
+    if tier:
+        invocation.attributes[f"{invocation.provider}.response.service_tier"] = str(tier)
 
 
 def put_embedding(invocation: EmbeddingInvocation, answer: Any) -> None:
@@ -79,6 +86,7 @@ class ChatReader:
         self.usage: Any = None
         self._id: Any = None
         self._model: Any = None
+        self._tier: Any = None
         self._begun = False
         self._choices = StreamedChoices(invocation.should_capture_content)
 
@@ -87,6 +95,7 @@ class ChatReader:
         self._id = self._id or field(chunk, "id")
         self._model = self._model or field(chunk, "model")
         self.usage = field(chunk, "usage") or self.usage
+        self._tier = field(chunk, "service_tier") or self._tier
         self._begun = self._choices.add(field(chunk, "choices")) or self._begun
         return self._begun
 
@@ -97,6 +106,7 @@ class ChatReader:
         invocation.finish_reasons = self._choices.finish_reasons()
         invocation.output_messages = self._choices.messages()
         put_usage(invocation, self.usage)
+        put_service_tier(invocation, self._tier)
 
 
 class StreamedChoices:

@@ -10,6 +10,7 @@ _PROVIDERS = {
     "anthropic": (".anthropic", "AnthropicInstrumentor", "anthropic"),
     "bedrock": (".bedrock", "BedrockInstrumentor", "boto3"),
     "gemini": (".gemini", "GeminiInstrumentor", "google.genai"),
+    "litellm": (".litellm", "LiteLLMInstrumentor", "litellm"),
     "mistral": (".mistral", "MistralInstrumentor", "mistralai"),
     "openai": (".openai", "OpenAIInstrumentor", "openai"),
 }

@@ -171,12 +171,7 @@ def _ask_to_fill(invocation: InferenceInvocation, request: _calls.Kwargs) -> Non
 
 def _answer(invocation: InferenceInvocation, answer: Any) -> None:
     _chat.put_answer(invocation, answer)
-    _put_service_tier(invocation, field(answer, "usage"))
-
-
-def _put_service_tier(invocation: InferenceInvocation, usage: Any) -> None:
-    if tier := field(usage, "service_tier"):
-        invocation.attributes[f"{_PROVIDER}.response.service_tier"] = str(tier)
+    _chat.put_service_tier(invocation, field(field(answer, "usage"), "service_tier"))
 
 
 def _ask_to_embed(invocation: EmbeddingInvocation, request: _calls.Kwargs) -> None:
@@ -193,7 +188,7 @@ class _Reader(_chat.ChatReader):
 
     def tell(self, invocation: InferenceInvocation) -> None:
         super().tell(invocation)
-        _put_service_tier(invocation, self.usage)
+        _chat.put_service_tier(invocation, field(self.usage, "service_tier"))
 
 
 def _shapes(operation: str, ask: Any) -> dict[str, _spans.Shape]:

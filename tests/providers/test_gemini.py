@@ -422,10 +422,17 @@ def test_the_official_instrumentation_and_this_one_make_one_span(
     ).GoogleGenAiSdkInstrumentor()
     official.instrument(tracer_provider=spans.tracer_provider, skip_dep_check=True)
     try:
-        wrap_gemini(make(mock.url)).models.generate_content(**ask("Hello."))
+        client = wrap_gemini(make(mock.url))
+        client.models.generate_content(**ask("Hello."))
+        client.models.generate_content(**ask("weather", tools=[get_weather]))
     finally:
         official.uninstrument()
-    assert len(spans.spans) == 1
+    assert [span.name for span in spans.spans] == [
+        f"generate_content {MODEL}",
+        "inside",
+        "execute_tool get_weather",
+        f"generate_content {MODEL}",
+    ]
 
 
 def test_the_whole_process_is_traced_until_it_is_undone(mock: AIMock, make: Make, spans: Captured) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from ... import guard
 from .._calls import attempt, attempt_async
 from .._chat_messages import field, items
-from .._genai import Recorder
+from .._genai import Recorder, is_traced
 from .._genai.parts import object_to_any_value
 
 _TRACED = "_pandaprobe_traced"
@@ -31,7 +31,10 @@ def _with_traced_tools(config: Any, recorder: Recorder) -> Any:
 
 
 def _traced(tool: Any, recorder: Recorder) -> Any:
-    """A function of the same name and signature; no proxy, which the SDK would take for one of its models."""
+    """A function of the same name and signature; no proxy, which the SDK would take for one of its models.
+
+    Inside a model call it makes no span: it is the official instrumentation's, which calls that one.
+    """
     if hasattr(tool, _TRACED):
         return tool
     where = "a function of wrap_gemini"
@@ -39,6 +42,9 @@ def _traced(tool: Any, recorder: Recorder) -> Any:
 
         @wraps(tool)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
+            if is_traced():
+                return await tool(*args, **kwargs)
+
             async def call(method: Callable[..., Any]) -> Any:
                 with _started(recorder, tool, kwargs) as invocation:
                     return _told(invocation, await method(*args, **kwargs))
@@ -50,6 +56,9 @@ def _traced(tool: Any, recorder: Recorder) -> Any:
 
         @wraps(tool)
         def traced_sync(*args: Any, **kwargs: Any) -> Any:
+            if is_traced():
+                return tool(*args, **kwargs)
+
             def call(method: Callable[..., Any]) -> Any:
                 with _started(recorder, tool, kwargs) as invocation:
                     return _told(invocation, method(*args, **kwargs))

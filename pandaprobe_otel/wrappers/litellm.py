@@ -1,0 +1,203 @@
+"""`wrap_litellm`: the calls of the litellm package become GenAI spans.
+
+LiteLLM is a module, not a client; what is wrapped are its functions, which its `Router` calls too.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from wrapt import register_post_import_hook
+
+from ..attributes import PANDAPROBE_COST
+from ..tracing.labels import Id, Labels
+from ..tracing.values import to_json
+from . import _calls, _chat, _genai, _spans
+from ._chat_messages import field, items
+from ._genai.parts import EmbeddingInvocation, InferenceInvocation
+from ._instrumentor import Instrumentor
+from ._wrapping import Wrapping, unwrap, wrap
+
+# LiteLLM's names of providers that the conventions have another one for.
+_PROVIDERS = {
+    "anthropic_text": "anthropic",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "cohere_chat": "cohere",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "text-completion-openai": "openai",
+    "vertex_ai": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "xai": "x_ai",
+}
+# Parameters without an attribute of their own.
+_OTHERS = ("tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs", "logit_bias", "service_tier")
+
+
+def wrap_litellm(
+    module: Any = None,
+    *,
+    session_id: Id | None = None,
+    user_id: Id | None = None,
+    tags: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Any:
+    """Traces the calls of litellm, streams and errors included, with those of every `Router`.
+
+        wrap_litellm()
+        litellm.completion(model="gpt-5.4-nano", messages=[...])
+
+    `completion`, `text_completion`, `embedding` and their async twins. A function that was imported before
+    (`from litellm import completion`) cannot be reached: wrap first, or call it as `litellm.completion`. What
+    litellm calls inside, such as a wrapped OpenAI client, makes no second span. Spans and attributes follow
+    OpenTelemetry's GenAI semantic conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT`
+    or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
+
+    Args:
+        module: The litellm module; may be left out. Wrapping it twice is the same as once; with other labels,
+            these hold instead.
+        session_id: The session of all its calls, stronger than a `session()` block around them.
+        user_id: Likewise.
+        tags: Tags of the spans of its calls.
+        metadata: Names and any values, for the same spans.
+
+    Returns:
+        The module, which `unwrap` takes.
+
+    Raises:
+        TypeError: `module` is something else, or a label has the wrong type.
+        ImportError: The `litellm` extra is not installed.
+    """
+    LiteLLMInstrumentor().check_installed()
+    litellm = _litellm()
+    if module is not None and module is not litellm:
+        raise TypeError(
+            f"wrap_litellm() takes the litellm module, not a {type(module).__name__}; write wrap_litellm(), "
+            "which traces routers too"
+        )
+    labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
+    if LiteLLMInstrumentor().supports_installed():
+        wrap(litellm, LiteLLMInstrumentor.scope, labels, partial(_fill, litellm))
+    return litellm
+
+
+class LiteLLMInstrumentor(Instrumentor):
+    """Does what `wrap_litellm` does, which holds for the whole process."""
+
+    name = "litellm"
+    scope = "pandaprobe_otel.wrappers.litellm"
+    versions = ("litellm >= 1.60, < 2",)
+
+    def check_imports(self) -> None:
+        _litellm()
+
+    def fill(self, wrapping: Wrapping) -> None:
+        wanted = [True]
+
+        def wrap_imported(module: Any) -> None:
+            if wanted:
+                wrap(module, self.scope, Labels(), partial(_fill, module))
+                wrapping.at_undo(partial(unwrap, module))
+
+        wrapping.at_undo(wanted.clear)
+        # Importing it takes 7 s, which a process that does not use it is not to pay.
+        register_post_import_hook(wrap_imported, "litellm")
+
+
+def _litellm() -> Any:
+    # Not by `import`, which type checkers take for this very file where litellm is not installed.
+    return import_module("litellm")
+
+
+def _fill(module: Any, wrapping: Wrapping) -> None:
+    for name, shape in _SURFACE.items():
+        wrapping.method(module, name, _spans.traced(shape, wrapping.recorder, "wrap_litellm"))
+        wrapping.method(module, f"a{name}", _spans.traced_async(shape, wrapping.recorder, "wrap_litellm"))
+
+
+def _start(
+    operation: str, handler: _genai.TelemetryHandler, _: Any, request: _calls.Kwargs
+) -> InferenceInvocation:
+    address, port = _server(request)
+    provider, model = _provider(request), field(request, "model")
+    return handler.inference(
+        provider,
+        request_model=model,
+        operation_name=operation,
+        server_address=address,
+        server_port=port,
+    )
+
+
+def _start_embedding(handler: _genai.TelemetryHandler, _: Any, request: _calls.Kwargs) -> EmbeddingInvocation:
+    address, port = _server(request)
+    provider, model = _provider(request), field(request, "model")
+    return handler.embedding(provider, request_model=model, server_address=address, server_port=port)
+
+
+def _provider(request: _calls.Kwargs) -> str:
+    """Who is asked, in the conventions' terms; what LiteLLM finds out itself it prints when it fails to."""
+    model = str(field(request, "model"))
+    prefix, divided, _ = model.partition("/")
+    named = field(request, "custom_llm_provider") or (prefix if divided else None)
+    provider = str(named or field(field(_litellm().model_cost, model), "litellm_provider") or "litellm")
+    return _PROVIDERS.get(provider, provider)
+
+
+def _server(request: _calls.Kwargs) -> tuple[str | None, int | None]:
+    url = urlsplit(str(field(request, "api_base") or field(request, "base_url") or ""))
+    return url.hostname, url.port
+
+
+def _ask(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
+    _chat.put_request(invocation, request)
+    _spans.put_parameters(invocation, {name: field(request, name) for name in _OTHERS})
+
+
+def _ask_for_text(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
+    prompt = field(request, "prompt")
+    messages = [{"role": "user", "content": text} for text in items(prompt) or [prompt]]
+    _ask(invocation, {**request, "messages": messages})
+
+
+def _answer(invocation: InferenceInvocation, answer: Any) -> None:
+    _chat.put_answer(invocation, answer)
+    _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
+
+
+def _ask_to_embed(invocation: EmbeddingInvocation, request: _calls.Kwargs) -> None:
+    invocation.dimension_count = field(request, "dimensions")
+    if encoding := field(request, "encoding_format"):
+        invocation.encoding_formats = [str(encoding)]
+
+
+def _answer_with_embeddings(invocation: EmbeddingInvocation, answer: Any) -> None:
+    _chat.put_embedding(invocation, answer)
+    _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
+
+
+def _put_cost(invocation: InferenceInvocation | EmbeddingInvocation, cost: Any) -> None:
+    if cost is not None:
+        invocation.attributes[PANDAPROBE_COST] = to_json({"total": cost})
+
+
+class _Reader(_chat.ChatReader):
+    """An answer in chunks, of which the one with the usage has the cost."""
+
+    def tell(self, invocation: InferenceInvocation) -> None:
+        super().tell(invocation)
+        _put_cost(invocation, field(self.usage, "cost"))
+
+
+# Function -> how it reads, as does its async twin with an `a` in front.
+_SURFACE = {
+    "completion": _spans.Shape(partial(_start, "chat"), _ask, _answer, _Reader),
+    "text_completion": _spans.Shape(partial(_start, "text_completion"), _ask_for_text, _answer, _Reader),
+    "embedding": _spans.Shape(_start_embedding, _ask_to_embed, _answer_with_embeddings),
+}
