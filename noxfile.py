@@ -191,6 +191,7 @@ def bench(session: nox.Session) -> None:
     """What tracing costs, beside others; alone on the machine."""
     install_wheel(session, *PEERS)
     session.run("python", str(ROOT / "bench/run.py"), *session.posargs)
+    session.run("python", str(ROOT / "bench/wrappers.py"))
 
 
 @nox.session

@@ -1,0 +1,46 @@
+"""Every example of examples/providers runs, and arrives as one session of three turns."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import bedrock_fake
+import in_process
+import pytest
+from aimock import AIMock
+from otlp_receiver import Receiver
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples/providers").glob("ask_*.py"))
+# What each imports; where that is missing, the other set of SDKs has it.
+NEEDS = {"bedrock": "boto3", "gemini": "google.genai", "mistral": "mistralai"}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_an_example_makes_one_session_of_three_turns(example: Path, mock: AIMock) -> None:
+    provider = example.stem.removeprefix("ask_")
+    pytest.importorskip(NEEDS.get(provider, provider), reason="it is tested with the other set of SDKs")
+    with Receiver() as receiver, bedrock_fake.running() as bedrock:
+        keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "MISTRAL_API_KEY")
+        environment = {
+            **in_process.clean_environment(),
+            **dict.fromkeys((*keys, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "none"),
+            "PANDAPROBE_ENDPOINT": receiver.url,
+            "OPENAI_BASE_URL": f"{mock.url}/v1",
+            "ANTHROPIC_BASE_URL": mock.url,
+            "GOOGLE_GEMINI_BASE_URL": mock.url,
+            "MISTRAL_SERVER_URL": mock.url,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock.url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        process = subprocess.run(
+            [sys.executable, str(example)], env=environment, capture_output=True, text=True, check=False
+        )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.count("Bot:  Hello") == 3
+    session_id = process.stdout.split()[-1]
+    made = receiver.spans
+    assert [span.name.split()[0] for span in made] == ["chat"] * 3
+    sessions = [
+        item.value.string_value for span in made for item in span.attributes if item.key == "session.id"
+    ]
+    assert sessions == [session_id] * 3
