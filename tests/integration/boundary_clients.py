@@ -34,6 +34,9 @@ from opentelemetry.trace import set_tracer_provider
 import pandaprobe_otel as pandaprobe
 
 OURS, VENDOR = "billing.prod.svc", "api.vendor.example"
+# Where a host of ours redirects to the vendor.
+ELSEWHERE = "/elsewhere"
+REDIRECTED = ("requests", "urllib", "urllib3", "httpx", "httpx2", "aiohttp")
 
 # What has arrived: header names and values, as text.
 arrived: list[str] = []
@@ -68,7 +71,11 @@ class Handler(BaseHTTPRequestHandler):
             arrived.append(str(self.headers))
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = json.dumps(ANSWER).encode()
-        self.send_response(200)
+        if self.path == ELSEWHERE:
+            self.send_response(307)
+            self.send_header("Location", f"http://{VENDOR}:{self.server.server_address[1]}/")
+        else:
+            self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -100,7 +107,7 @@ def call_urllib3(url: str) -> None:
 def call_httpx(url: str) -> None:
     import httpx
 
-    httpx.get(url)
+    httpx.get(url, follow_redirects=True)
 
 
 def call_httpx_async(url: str) -> None:
@@ -116,7 +123,7 @@ def call_httpx_async(url: str) -> None:
 def call_httpx2(url: str) -> None:
     import httpx2
 
-    httpx2.get(url)
+    httpx2.get(url, follow_redirects=True)
 
 
 def call_httpx2_async(url: str) -> None:
@@ -311,6 +318,10 @@ def main() -> None:
                 arrived.clear()
                 call(f"http://{host}:{server.server_port}/")
                 seen[kind] = list(arrived)
+            if name in REDIRECTED:
+                arrived.clear()
+                call(f"http://{OURS}:{server.server_port}{ELSEWHERE}")
+                seen["redirected"] = arrived[1:]
     json.dump(result, sys.stdout)
 
 

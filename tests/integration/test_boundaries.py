@@ -81,6 +81,16 @@ def test_what_others_send_arrives_everywhere(arrived: Any, names: str) -> None:
             assert "theirs=1" in text, client
 
 
+@pytest.mark.parametrize("names", ["", "http"], ids=["old names", "new names"])
+def test_ids_follow_a_redirect_where_the_client_asks_nobody(arrived: Any, names: str) -> None:
+    redirected = {
+        client: seen["redirected"] for client, seen in arrived[names].items() if "redirected" in seen
+    }
+    taken_along = {client for client, texts in redirected.items() if True in ids_in(texts)}
+    assert taken_along == {"requests", "urllib", "aiohttp"}
+    assert redirected.keys() - taken_along == {"urllib3", "httpx", "httpx2"}
+
+
 def test_table_of_clients_is_what_arrived(arrived: Any) -> None:
     rows = [
         f"| {client} | {seen['version']} | {answer(seen['ours'])} | {answer(seen['vendor'])} |"
