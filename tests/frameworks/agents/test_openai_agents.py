@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any
 
 import agents
@@ -168,9 +169,9 @@ async def test_pandaprobe_gets_the_turn_with_its_steps(desk: Agent[Any], adapter
 async def test_turns_with_one_memory_are_traces_of_its_session(
     desk: Agent[Any], adapter: Any, spans: Spans
 ) -> None:
-    memory = SQLiteSession("memory-1")
-    await Runner.run(desk, QUESTION, session=memory)
-    await Runner.run(desk, "hello", session=memory)
+    with closing(SQLiteSession("memory-1")) as memory:
+        await Runner.run(desk, QUESTION, session=memory)
+        await Runner.run(desk, "hello", session=memory)
     assert steps(spans) == [*RUN, *HELLO_RUN]
     assert_session(spans.ended, "memory-1")
     assert len(turns(spans)) == 2

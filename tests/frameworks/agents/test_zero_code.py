@@ -23,7 +23,7 @@ asyncio.run(main())
 def test_spans_are_of_the_session_of_their_group(models: Models) -> None:
     with Receiver() as receiver:
         environment = {"PANDAPROBE_ENDPOINT": receiver.url, "OPENAI_BASE_URL": models.openai}
-        in_process.run(CHAT, under=INSTRUMENT, **environment)
+        in_process.run(CHAT, under=INSTRUMENT, seconds=110, **environment)
     found = sorted((str(attributes_of(span).get("session.id")), span.name) for span in receiver.spans)
     run = ["chat gpt-4o", "invoke_agent desk", "invoke_workflow Agent workflow"]
     assert found == [(id, name) for id in ("group-1", "group-2") for name in run]

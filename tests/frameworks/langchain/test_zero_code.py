@@ -26,7 +26,7 @@ for thread in ("thread-1", "thread-2"):
 def test_spans_are_of_the_session_of_their_thread(models: Models) -> None:
     with Receiver() as receiver:
         openai = {"OPENAI_BASE_URL": models.openai, "OPENAI_API_KEY": "none"}
-        in_process.run(CHAT, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url, **openai)
+        in_process.run(CHAT, under=INSTRUMENT, seconds=110, PANDAPROBE_ENDPOINT=receiver.url, **openai)
     found = sorted((str(attributes_of(span).get("session.id")), span.name) for span in receiver.spans)
     run = ["chat gpt-4o", "chat gpt-4o", "execute_tool get_weather", "invoke_agent meteorologist"]
     assert found == [(thread, name) for thread in ("thread-1", "thread-2") for name in run]
