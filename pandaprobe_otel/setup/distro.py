@@ -60,15 +60,30 @@ def _genai_defaults(capture_content: bool) -> dict[str, str]:
     return defaults
 
 
+# What only the SDK's own set-up reads.
+_FOR_THE_SDK = (
+    "OTEL_CONFIG_FILE",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_METRICS_EXPORTER",
+    "OTEL_LOGS_EXPORTER",
+    "OTEL_PYTHON_ID_GENERATOR",
+)
+
+
 class PandaProbeConfigurator(_OTelSDKConfigurator):
-    """Sets up OpenTelemetry's SDK as the environment says, and joins it; hands over where another one is."""
+    """Sets up OpenTelemetry's SDK where the environment asks for it, and joins it.
+
+    Where it does not, its provider would do nothing but keep out one that the program sets itself. Where
+    another configurator is installed, that one is called instead.
+    """
 
     def _configure(self, **kwargs: Any) -> None:
         if others := _others(OTEL_PYTHON_CONFIGURATOR, "opentelemetry_configurator"):
             others[0].load()().configure(**kwargs)
             return
-        sdk: Any = super()
-        sdk._configure(resource_attributes=dict(OWN_RESOURCE), **kwargs)
+        if any(os.environ.get(name, "").strip() not in ("", "none") for name in _FOR_THE_SDK):
+            sdk: Any = super()
+            sdk._configure(resource_attributes=dict(OWN_RESOURCE), **kwargs)
         attach()
 
 

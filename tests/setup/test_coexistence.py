@@ -6,6 +6,7 @@ from pathlib import Path
 import in_process
 import pytest
 from coexistence import PLAIN, SPANS, Neighbour, Run, check, table
+from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
 
 SDK = PLAIN[0]
@@ -18,6 +19,13 @@ def test_the_sdk_receives_what_it_received_and_pandaprobe_its_own(neighbour: Nei
     check(neighbour, baseline, Run(neighbour, "theirs ours"))
     if neighbour is SDK:
         check(neighbour, baseline, Run(neighbour, "ours theirs"))
+
+
+def test_a_program_that_sets_up_the_sdk_itself_may_run_under_opentelemetry_instrument() -> None:
+    """Our configurator is called first there, and must not be the one that OpenTelemetry keeps."""
+    baseline = Run(SDK, "theirs", alone=True, under=INSTRUMENT)
+    assert {span.name for span in baseline.theirs} == SPANS
+    check(SDK, baseline, Run(SDK, "theirs", under=INSTRUMENT, BAGGAGE="session.id=s"))
 
 
 @pytest.mark.parametrize("steps", ["theirs ours", "ours theirs"])
