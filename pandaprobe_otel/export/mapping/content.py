@@ -20,10 +20,12 @@ def take_input(reader: AttributeReader) -> Any:
         structured(reader.take(keys.TRACELOOP_ENTITY_INPUT)),
     )
     system = system_message(structured(reader.take(keys.GEN_AI_SYSTEM_INSTRUCTIONS)))
+    if system is None:
+        return value
     messages = [] if value is None else chat_messages(value)
-    if system and messages is not None and not any(message["role"] == "system" for message in messages):
-        return {"messages": [system, *messages]}
-    return value
+    if messages is None or any(message["role"] == "system" for message in messages):
+        return value
+    return {"messages": [system, *messages]}
 
 
 def take_output(reader: AttributeReader) -> Any:

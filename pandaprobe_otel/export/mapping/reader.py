@@ -46,6 +46,8 @@ class AttributeReader:
     def __init__(self, attributes: Mapping[str, Any]) -> None:
         self._attributes = attributes
         self._taken: set[str] = set()
+        # Most prefixes that are asked for are of conventions that the span does not follow.
+        self._keys = "\n" + "\n".join(attributes)
 
     def get(self, key: str) -> Any:
         return self._attributes.get(key)
@@ -67,6 +69,8 @@ class AttributeReader:
 
     def take_prefixed(self, prefix: str) -> dict[str, Any]:
         """All attributes below a prefix, by the rest of their keys."""
+        if f"\n{prefix}" not in self._keys:
+            return {}
         found = [key for key in self._attributes if key.startswith(prefix)]
         self._taken.update(found)
         return {key[len(prefix) :]: self._attributes[key] for key in found}
