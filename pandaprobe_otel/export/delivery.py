@@ -75,6 +75,8 @@ class Delivery(Forked):
         self._last_put = 0
         self._known_lost = {"spool full": 0, "spool damaged": 0}
         self._drained_to = 0
+        # Something was put or asked for since the last round began.
+        self._has_news = False
         # Nothing more gets through before the last of those that wait stops waiting.
         self._is_hopeless = False
         self._waited_for_until = 0.0
@@ -94,15 +96,17 @@ class Delivery(Forked):
         self._count_lost()
         with self._wake:
             self._last_put = max(self._last_put, seq)
+            self._has_news = True
             self._start()
             self._wake.notify_all()
 
     def _count_lost(self) -> None:
-        spool = self._spool.stats
-        for cause, count in (("spool full", spool.dropped), ("spool damaged", spool.lost)):
-            more, self._known_lost[cause] = count - self._known_lost[cause], count
-            if more:
-                self._lose(cause, more)
+        with self._wake:
+            now = {"spool full": self._spool.stats.dropped, "spool damaged": self._spool.stats.lost}
+            before, self._known_lost = self._known_lost, now
+        for cause, count in now.items():
+            if count > before[cause]:
+                self._lose(cause, count - before[cause])
 
     def _lose(self, cause: str, spans: int) -> None:
         self._stats.lose(cause, spans)
@@ -115,6 +119,7 @@ class Delivery(Forked):
             self._start()
             self._held_until = 0.0
             self._is_hopeless = False
+            self._has_news = True
             self._waited_for_until = max(self._waited_for_until, monotonic() + timeout)
             self._wake.notify_all()
             self._wake.wait_for(lambda: self._drained_to >= target or self._is_hopeless, timeout)
@@ -156,9 +161,7 @@ class Delivery(Forked):
                 pause = _LONGEST_WAIT
             with self._wake:
                 now, ends = monotonic(), self._end_at < _NEVER
-                if now < self._end_at and (
-                    pause == 0 or (pause is None and self._drained_to < self._last_put)
-                ):
+                if now < self._end_at and (pause == 0 or self._has_news):
                     continue
                 # At the end of the process, what is on disk need not wait for a receiver that is away.
                 is_over = ends and (pause is None or now >= self._end_at or self._spool.is_durable)
@@ -171,6 +174,7 @@ class Delivery(Forked):
 
     def _round(self) -> float | None:
         """Sends one request; seconds to sleep then, None for until there is more."""
+        self._has_news = False
         now, final, put = monotonic(), self._end_at < _NEVER, self._last_put
         # Also while nothing can be sent: what is in memory outlives a file that is damaged.
         has_all = self._load(now)

@@ -118,10 +118,10 @@ def test_span_of_seventy_megabytes_is_shortened_and_its_neighbours_arrive(run: A
         with pandaprobe.session("s"):
             trace.get_tracer("theirs").start_span("0", attributes={"text": text}).end()
         make(1, "after.")
-        tell(flushed=pandaprobe.flush(30))
+        tell(flushed=pandaprobe.flush(50))
     """
     with Receiver() as receiver, run(receiver.url, code) as program:
-        assert program.end() == 0
+        assert program.end(100) == 0
         assert stored(receiver) == all_once(1, "before.") + all_once(1) + all_once(1, "after.")
     assert program.told["flushed"]
     assert max(int(headers["Content-Length"]) for headers in receiver.headers) < 4 * 1024 * 1024
