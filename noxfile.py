@@ -130,7 +130,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["wheel"])
 def types(session: nox.Session) -> None:
     """The package in pyright's strict mode, against the newest of what it stands on."""
-    extras = "[openai,anthropic,bedrock,local,langgraph,openai-agents]"
+    extras = "[openai,anthropic,bedrock,gemini,mistral,local,langgraph,openai-agents,claude-agent-sdk]"
     install_wheel(session, *group("types"), "aiobotocore", extras=extras)
     session.run("pyright")
 

@@ -1,3 +1,5 @@
+# 787 MB, so it is not there where types are checked.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """`CrewAIAdapter`: crews and flows become spans of a session.
 
 CrewAI tells all that it does on an event bus, in the thread and task that does it, so that a span is current

@@ -1,3 +1,6 @@
+# What it stands on stops at OpenTelemetry 1.44, so it is not there where types are checked.
+# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 """`GoogleADKAdapter`: runs of Google's Agent Development Kit, in their session.
 
 ADK makes GenAI spans itself: workflow, agents, model calls and tools. What it leaves to others is the session
