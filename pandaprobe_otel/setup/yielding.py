@@ -73,4 +73,7 @@ class _Tracer(trace.Tracer):
         return self._current().start_as_current_span(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        # A copy is asked for names before it has any of its own.
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._current(), name)
