@@ -31,9 +31,9 @@ OTHERS = ("tests/providers", "tests/frameworks")
 FRAMEWORKS = {
     "langchain": ("[openai,local,langgraph,deepagents]", "langchain-openai"),
     # Its newest stops at OpenTelemetry 1.44.
-    "adk": ("[google-adk]",),
+    "adk": ("[local,google-adk]",),
     # Its newest begins at OpenTelemetry 1.45.1, and takes openai 2.
-    "crew": ("[crewai,openai]",),
+    "crew": ("[local,crewai,openai]",),
     "agents": ("[local,openai-agents,claude-agent-sdk]", "opentelemetry-instrumentation-genai-openai-agents"),
 }
 # What bench/ compares with.

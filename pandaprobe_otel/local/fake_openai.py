@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 ANSWERS = {
@@ -37,6 +37,7 @@ _REASONING = {"none": 0, "minimal": 0, "low": 16, "medium": 48, "high": 128}
 _ERROR_TYPES = {400: "invalid_request_error", 401: "invalid_request_error", 429: "rate_limit_error"}
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class FakeOpenAI:
@@ -154,16 +155,21 @@ def answer_to(messages: list[Json]) -> str:
     if messages and messages[-1].get("role") == "tool":
         return _text(messages[-1])
     asked = [_text(message) for message in messages if message.get("role") == "user"]
-    return ANSWERS.get(asked[-1] if asked else "", OTHER_ANSWER)
+    return _known(ANSWERS, asked[-1] if asked else "") or OTHER_ANSWER
 
 
 def _call_for(messages: list[Json], tools: list[Json]) -> Json | None:
     last = messages[-1] if messages else {}
-    name, arguments = CALLS.get(_text(last) if last.get("role") == "user" else "", ("", {}))
+    name, arguments = _known(CALLS, _text(last) if last.get("role") == "user" else "") or ("", {})
     if name not in [cast(Json, tool.get("function") or {}).get("name") for tool in tools]:
         return None
     function = {"name": name, "arguments": json.dumps(arguments)}
     return {"id": f"call_{uuid4().hex}", "type": "function", "function": function}
+
+
+def _known(answers: dict[str, T], asked: str) -> T | None:
+    # Frameworks put words of their own around a question.
+    return next((answer for question, answer in answers.items() if question in asked), None)
 
 
 def _text(message: Json) -> str:

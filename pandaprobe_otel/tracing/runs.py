@@ -64,7 +64,7 @@ class Run:
         return context
 
     def joined(self, framework_session_id: str, span: OTelSpan, context: Context) -> Context:
-        """Puts a run that began without a session into the one that the framework tells of later.
+        """Puts a run into the session that the framework tells of later, unless a stronger one holds in it.
 
         Args:
             framework_session_id: The framework's own id of the session.
@@ -74,7 +74,7 @@ class Run:
         Returns:
             The context for what happens inside from now on.
         """
-        if identity.current(context).session.id is not None:
+        if identity.current(context).session.source <= identity.Source.FRAMEWORK:
             return context
         token = attach(context)
         try:

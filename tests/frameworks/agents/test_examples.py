@@ -1,9 +1,9 @@
-"""The examples of the OpenAI Agents SDK, as users run them."""
+"""The examples of the OpenAI Agents SDK and the Claude Agent SDK, as users run them."""
 
 from framework_examples import printed_by, steps, traced_by_page
 
 
-def test_example_shows_its_session() -> None:
+def test_example_of_openai_agents_shows_its_session() -> None:
     assert steps(printed_by("with_openai_agents.py")) == [
         "Session conversation-123",
         "Trace invoke_workflow Agent workflow",
@@ -14,6 +14,18 @@ def test_example_shows_its_session() -> None:
         "Trace invoke_workflow Agent workflow",
         "AGENT invoke_agent meteorologist",
         "LLM chat gpt-5.4-nano",
+    ]
+
+
+def test_example_of_claude_shows_its_session() -> None:
+    assert steps(printed_by("with_claude_agent_sdk.py")) == [
+        "Session conversation-123",
+        "Trace invoke_agent claude",
+        "LLM chat claude-sonnet-5",
+        "TOOL execute_tool Bash",
+        "LLM chat claude-sonnet-5",
+        "Trace invoke_agent claude",
+        "LLM chat claude-sonnet-5",
     ]
 
 

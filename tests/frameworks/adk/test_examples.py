@@ -1,0 +1,19 @@
+"""The example of Google's ADK, as users run it."""
+
+from framework_examples import printed_by, steps
+
+
+def test_example_shows_its_session() -> None:
+    assert steps(printed_by("with_google_adk.py")) == [
+        "Session conversation-123",
+        "Trace invoke_workflow meteorologist",
+        "CHAIN invoke_workflow meteorologist",
+        "AGENT invoke_agent meteorologist",
+        "LLM generate_content stand-in",
+        "TOOL execute_tool get_weather",
+        "LLM generate_content stand-in",
+        "Trace invoke_workflow meteorologist",
+        "CHAIN invoke_workflow meteorologist",
+        "AGENT invoke_agent meteorologist",
+        "LLM generate_content stand-in",
+    ]
