@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""In place of Claude Code's program: calls a tool when asked for files, in lines as the real one writes them."""
+"""In place of Claude Code's program: calls a tool when asked for files, in lines as the real one writes."""
 
 import json
 import sys
