@@ -53,7 +53,7 @@ def test_the_wheel_brings_the_example_that_the_demo_runs() -> None:
 
 def test_the_lowest_versions_that_are_tested_are_those_that_are_declared() -> None:
     # Other extras are tested with versions of their own: `nox -s providers frameworks`.
-    others = re.compile(r"extra == ['\"](?!openai|local)")
+    others = re.compile(r"extra == ['\"](?!(openai|local)['\"])")
     required = "\n".join(one for one in metadata.requires("pandaprobe-otel") or [] if not others.search(one))
     declared = dict(re.findall(r"^([\w-]+)\b.*>=([\w.]+)", required, re.MULTILINE))
     constraints = (Path(__file__).parent / "constraints" / "lowest.txt").read_text()
