@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..tracing.labels import Id, Labels
-from . import _calls, _genai, _stainless
+from . import _calls, _chat, _genai, _spans, _stainless
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -24,6 +24,7 @@ _CHAT = {"create": "chat_completions_create_v_new", "parse": "chat_completions_c
 _SURFACE = {
     "chat.completions": _CHAT,
     "beta.chat.completions": _CHAT,
+    "completions": {"create": "text_completion"},
     "embeddings": {"create": "embeddings_create"},
     "responses": {
         "create": "responses_create",
@@ -34,6 +35,7 @@ _SURFACE = {
 }
 _CLASSES = {
     "chat.completions": "Completions openai.resources.chat.completions",
+    "completions": "Completions openai.resources.completions",
     "embeddings": "Embeddings openai.resources.embeddings",
     "responses": "Responses openai.resources.responses",
 }
@@ -124,6 +126,10 @@ class OpenAIInstrumentor(Instrumentor):
 def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
     @cache
     def tracer(patch: str) -> _calls.Traced | None:
+        if patch.endswith("text_completion"):
+            # The official instrumentation has none.
+            make = _spans.traced_async if patch.startswith("async_") else _spans.traced
+            return make(_TEXT, wrapping.recorder, "wrap_openai")
         traced = _genai.official("openai", patch, wrapping.recorder, _begins)
         return None if traced is None else _reading_once(traced)
 
@@ -140,6 +146,26 @@ def _reading_once(traced: _calls.Traced) -> _calls.Traced:
 def _readable_twice(name: str, value: Any) -> Any:
     """The parameters that may be generators, as lists: the span reads them before the request does."""
     return list(cast(Iterator[Any], value)) if name in _ITERABLES and isinstance(value, Iterator) else value
+
+
+def _start_text(handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
+    url = resource._client.base_url
+    return handler.inference(
+        "openai",
+        request_model=request.get("model"),
+        operation_name="text_completion",
+        server_address=url.host,
+        server_port=url.port,
+    )
+
+
+def _ask_text(invocation: Any, request: _calls.Kwargs) -> None:
+    prompts = request.get("prompt")
+    texts = cast("list[Any]", prompts) if isinstance(prompts, list) else [prompts]
+    _chat.put_request(invocation, {**request, "messages": [{"role": "user", "content": t} for t in texts]})
+
+
+_TEXT = _spans.Shape(_start_text, _ask_text, _chat.put_answer, _chat.ChatReader)
 
 
 def _begins(chunk: Any) -> bool:

@@ -1,6 +1,8 @@
 """What `wrap_openai` promises for each surface of the openai package, against aimock."""
 
 import gc
+import importlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,6 +166,38 @@ async def test_embeddings(make: Any, spans: Captured) -> None:
     assert span.name == "embeddings text-embedding-3-small"
     assert found["gen_ai.operation.name"] == "embeddings"
     assert found["gen_ai.embeddings.dimension.count"] == 2
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_text_completions(spans: Captured, streams: bool) -> None:
+    http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.split(".")[0])
+    choice = {"index": 0, "text": "Paris.", "finish_reason": "stop", "logprobs": None}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    body = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "gpt-3.5-turbo-instruct"}
+    text = json.dumps({**body, "choices": [choice], "usage": usage})
+    whole = {"headers": {"content-type": "application/json"}, "text": text}
+    events = {
+        "headers": {"content-type": "text/event-stream"},
+        "text": f"data: {text}\n\ndata: [DONE]\n\n",
+    }
+
+    def answer(_: Any) -> Any:
+        return http.Response(200, **(events if streams else whole))
+
+    request = {"model": "gpt-3.5-turbo-instruct", "prompt": "The capital of France is"}
+    for kind, default in (("OpenAI", "DefaultHttpxClient"), ("AsyncOpenAI", "DefaultAsyncHttpxClient")):
+        http_client = getattr(openai, default)(transport=http.MockTransport(answer))
+        client = wrap_openai(getattr(openai, kind)(api_key="none", http_client=http_client))
+        await collect(client.completions.create(**request, stream=streams))
+        await close([client])
+    for span in spans.spans:
+        found = attributes(span)
+        assert span.name == "text_completion gpt-3.5-turbo-instruct"
+        assert [part["content"] for part in parts(span, "input")] == ["The capital of France is"]
+        assert [part["content"] for part in parts(span)] == ["Paris."]
+        assert (found["gen_ai.usage.input_tokens"], found["gen_ai.usage.output_tokens"]) == (5, 2)
+        assert found["server.address"] == "api.openai.com"
+    assert len(spans.spans) == 2
 
 
 def test_labels_hold_for_all_calls_of_a_client_and_of_its_copies(client: Any, spans: Captured) -> None:
