@@ -46,6 +46,10 @@ def traced_by_page(module: str) -> list[tuple[str, str | None]]:
 
 
 def steps(lines: list[str]) -> list[str]:
-    """The lines of sessions, traces and spans, without numbers and drawing."""
+    """The lines of sessions, traces and spans, without numbers and drawing; sessions by their ids."""
     marked = [line for line in lines if " · " in line]
-    return [re.sub(r"^[\s│├└─]+", "", line).split(" · ")[0] for line in marked]
+    texts = [re.sub(r"^[\s│├└─]+", "", line).split(" · ")[0] for line in marked]
+    starts = [at for at, text in enumerate(texts) if text.startswith("Session ")]
+    sessions = [texts[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+    # They are shown by when they arrived, and two may have arrived together.
+    return [text for session in sorted(sessions) for text in session]
