@@ -1,5 +1,6 @@
 """The examples without telemetry code, run by the wheel in environments that are made as their pages say."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from environments import install, python_of
 from in_process import clean_environment
+from otlp_receiver import Receiver, attributes_of
 
 pytestmark = pytest.mark.integration
 
@@ -29,9 +31,9 @@ def run(environment: Path, *command: str, **variables: str) -> str:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An OpenAI client and our wheel; the instrumentation is what `bootstrap` installs."""
+    """Clients of OpenAI and Anthropic, and our wheel; the instrumentations are what `bootstrap` installs."""
     environment = tmp_path_factory.mktemp("zero-code") / "env"
-    install(environment, f"{wheel}[local]", "openai", "opentelemetry-configuration")
+    install(environment, f"{wheel}[local]", "openai", "anthropic>=2", "opentelemetry-configuration")
     said = run(environment, "-m", "pandaprobe_otel", "bootstrap", "--install", PATH=os.environ["PATH"])
     assert "opentelemetry-instrumentation-genai-openai, missing" in said
     return environment
@@ -57,6 +59,47 @@ def test_a_configuration_file_names_exporter_and_settings(environment: Path) -> 
     assert console.count('"session.id": "from-outside"') == 3
     assert session.startswith("from-outside · 3 traces · ")
     assert session.count("LLM chat gpt-5.4-nano") == 3
+
+
+MESSAGE = """
+import anthropic
+question = {"role": "user", "content": "hi"}
+anthropic.Anthropic().messages.create(model="claude-x", max_tokens=9, messages=[question])
+"""
+ANSWER = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-x",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("disabled", "name"),
+    [("", "chat claude-x"), ("anthropic", "anthropic.messages.create")],
+    ids=["instrumented", "by itself"],
+)
+def test_a_client_that_makes_its_own_spans_makes_one_a_call(
+    environment: Path, disabled: str, name: str
+) -> None:
+    answer = (200, {"Content-Type": "application/json"}, json.dumps(ANSWER).encode())
+    with Receiver(answer) as model, Receiver() as receiver:
+        run(
+            environment,
+            str(environment / "bin/opentelemetry-instrument"),
+            *(str(python_of(environment)), "-c", MESSAGE),
+            ANTHROPIC_BASE_URL=model.url,
+            ANTHROPIC_API_KEY="none",
+            PANDAPROBE_ENDPOINT=receiver.url,
+            PANDAPROBE_SPOOL_DIR="off",
+            OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled,
+        )
+    (span,) = receiver.spans
+    assert span.name == name
+    assert {"gen_ai.input.messages", "gen_ai.output.messages"} <= attributes_of(span).keys()
 
 
 def test_a_guest_prints_its_session_and_the_other_distribution_its_spans(
