@@ -142,6 +142,23 @@ async def test_the_text_of_the_helper_is_timed_too(client: Any, spans: Captured)
         assert 0 < attributes(span)["gen_ai.response.time_to_first_chunk"] < 60
 
 
+def test_what_comes_after_a_call_whose_answer_is_not_read_yet_is_not_below_it(
+    client: Any, spans: Captured
+) -> None:
+    wrap_anthropic(client)
+    raw = client.messages.with_raw_response.create(**ask("Hello."), stream=True)
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    stream = raw.parse()
+    assert raw.parse() is stream
+    next(stream)
+    assert trace.get_current_span() is trace.INVALID_SPAN
+    list(stream)
+    with client.messages.with_streaming_response.create(**ask("Hello.")) as response:
+        assert trace.get_current_span() is trace.INVALID_SPAN
+        response.parse()
+    assert [parts(span)[0]["content"] for span in spans.spans] == [ANSWER] * 2
+
+
 def test_labels_hold_for_streams_and_copies(client: Any, spans: Captured) -> None:
     wrap_anthropic(client, session_id="mine", user_id="ada", tags=["a"])
     with client.messages.stream(**ask("Hello.")) as stream:

@@ -88,6 +88,8 @@ def follow(result: Any, begins: Begins) -> Any:
         # `with_raw_response`: the stream is made when the caller parses the response.
         _become(result, _Raw, begins)
         _keep_open(result)
+        if (invocation := getattr(result, "_self_invocation", None)) is not None:
+            invocation.suspend()
     return result
 
 
