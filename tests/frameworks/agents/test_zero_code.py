@@ -1,5 +1,7 @@
 """Agents under `opentelemetry-instrument`, in programs without a word about telemetry."""
 
+from pathlib import Path
+
 import in_process
 from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
@@ -27,3 +29,34 @@ def test_spans_are_of_the_session_of_their_group(models: Models) -> None:
     found = sorted((str(attributes_of(span).get("session.id")), span.name) for span in receiver.spans)
     run = ["chat gpt-4o", "invoke_agent desk", "invoke_workflow Agent workflow"]
     assert found == [(id, name) for id in ("group-1", "group-2") for name in run]
+
+
+CLAUDE = """
+import asyncio, os
+from claude_agent_sdk import ClaudeAgentOptions, query
+
+async def main():
+    async for _ in query(prompt="hello", options=ClaudeAgentOptions(cli_path=os.environ["CLI"])):
+        pass
+
+asyncio.run(main())
+"""
+
+
+def test_turn_of_claude_code_is_in_its_session() -> None:
+    cli = str(Path(__file__).with_name("claude_cli.py"))
+    with Receiver() as receiver:
+        in_process.run(CLAUDE, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url, CLI=cli)
+    assert sorted(span.name for span in receiver.spans) == ["chat claude-sonnet-5", "invoke_agent claude"]
+    (session_id,) = {attributes_of(span).get("session.id") for span in receiver.spans}
+    (conversation,) = {attributes_of(span).get("gen_ai.conversation.id") for span in receiver.spans} - {None}
+    assert session_id == conversation
+
+
+def test_program_without_the_sdk_does_not_import_it() -> None:
+    ended = in_process.run(
+        "tell(imported='claude_agent_sdk' in sys.modules)",
+        under=INSTRUMENT,
+        PANDAPROBE_ENDPOINT="http://127.0.0.1:1",
+    )
+    assert ended.told == {"imported": False}
