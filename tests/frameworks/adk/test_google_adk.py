@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.adk.agents import Agent
-from google.adk.agents.run_config import RunConfig
+from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.runners import InMemoryRunner
 from google.adk.telemetry.context import ContentCapturingMode, TelemetryConfig
 from google.adk.tools.agent_tool import AgentTool
@@ -21,6 +21,7 @@ from span_tree import named, tree
 import pandaprobe_otel as pandaprobe
 from pandaprobe_otel.integrations.google_adk import GoogleADKAdapter
 from pandaprobe_otel.testing import assert_session
+from pandaprobe_otel.wrappers import instrument, uninstrument
 
 from ..conftest import Models, Spans
 
@@ -99,6 +100,18 @@ async def test_run_is_one_tree_in_adks_session_and_of_its_user(
     assert values(spans, "user.id") == {"user-42"}
     assert spans.tokens() == models.served() == (114, 13)
     assert {span.status.status_code for span in spans.ended} == {StatusCode.UNSET}
+
+
+@pytest.mark.parametrize("mode", [StreamingMode.NONE, StreamingMode.SSE])
+async def test_gemini_traced_for_the_whole_process_makes_no_second_span_of_a_call(
+    mode: StreamingMode, conversation: Conversation, spans: Spans
+) -> None:
+    instrument("gemini")
+    try:
+        await conversation.ask("What is the weather?", run_config=RunConfig(streaming_mode=mode))
+    finally:
+        uninstrument("gemini")
+    assert tree(spans.ended) == [*RUN, CALL, TOOL, "      lookup", CALL]
 
 
 async def test_messages_are_on_the_spans(conversation: Conversation, spans: Spans) -> None:
