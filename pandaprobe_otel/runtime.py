@@ -65,8 +65,7 @@ def enabled() -> bool:
 
 
 def captures_content() -> bool:
-    """Whether inputs, outputs and messages are recorded."""
-    ensure_started()
+    """Whether inputs, outputs and messages are recorded; does not start the client, which may come later."""
     return _active is None or _active.captures_content
 
 
