@@ -135,10 +135,10 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
-@nox.session(python=TESTED, requires=["wheel"])
-@nox.parametrize("otel", ["lowest", "newest"])
+@nox.session(requires=["wheel"])
+@nox.parametrize("python,otel", [(TESTED[0], "lowest"), (TESTED[-1], "newest")])
 def tests(session: nox.Session, otel: str) -> None:
-    """The installed wheel, on the oldest and the newest Python, with lowest and newest dependencies."""
+    """The installed wheel: the oldest Python with the lowest dependencies, and the newest with the newest."""
     constraints = ["--constraint", LOWEST] if otel == "lowest" else []
     install_wheel(session, *group("test"), *constraints)
     run_pytest(session, "-m", "not integration", "--cov", "--cov-report=")
