@@ -10,6 +10,7 @@ from typing import Any
 from claude_agent_sdk import (
     AssistantMessage,
     ResultMessage,
+    StreamEvent,
     SystemMessage,
     TextBlock,
     ThinkingBlock,
@@ -39,6 +40,8 @@ class _Agent:
         self.since_ns = time_ns()
         # The call of which the last message tells; the next may tell more of it.
         self.call: _Call | None = None
+        # Tokens of the calls that are over.
+        self.written = 0
 
 
 class _Call:
@@ -46,6 +49,7 @@ class _Call:
 
     def __init__(self, agent: _Agent, message: AssistantMessage, tells: bool) -> None:
         self.id = message.message_id
+        self._usage: dict[str, int] = {}
         self._tells = tells
         self._text: list[_Message] = []
         self._calls: list[_Message] = []
@@ -69,11 +73,24 @@ class _Call:
             elif isinstance(block, ToolUseBlock):
                 self._calls.append({"id": block.id, "name": block.name, "arguments": block.input})
         if message.usage:
-            self._step.set_token_usage(**_usage(message.usage))
+            self._usage = _usage(message.usage)
+            self._step.set_token_usage(**self._usage)
         if message.error is not None:
             self._step.set_error(str(message.error))
 
+    @property
+    def written(self) -> int:
+        """Tokens, as far as told."""
+        return self._usage.get("completion_tokens", 0)
+
+    def wrote(self, tokens: int) -> None:
+        """Counts anew: a message has only what was written before its answer began, a token or so."""
+        if tokens > self.written:
+            self._usage["completion_tokens"] = tokens
+            self._step.set_token_usage(**self._usage)
+
     def end(self, agent: _Agent) -> None:
+        agent.written += self.written
         said = {"role": "assistant", "content": self._text, "tool_calls": self._calls}
         agent.heard = [*agent.heard, said]
         if self._tells:
@@ -127,6 +144,8 @@ class Turn:
             self._answered(message)
         elif isinstance(message, UserMessage):
             self._heard(message)
+        elif isinstance(message, StreamEvent):
+            self._streamed(message)
         elif isinstance(message, ResultMessage):
             self._join(message.session_id)
             self._result(message)
@@ -179,6 +198,12 @@ class Turn:
         tool.arguments = block.input
         self._tools[block.id] = tool
 
+    def _streamed(self, message: StreamEvent) -> None:
+        usage = message.event.get("usage") if message.event.get("type") == "message_delta" else None
+        agent = self._agents.get(message.parent_tool_use_id)
+        if usage and agent is not None and agent.call is not None:
+            agent.call.wrote(usage.get("output_tokens") or 0)
+
     def _heard(self, message: UserMessage) -> None:
         agent = self._agent(message.parent_tool_use_id)
         self._end_call(agent)
@@ -205,6 +230,10 @@ class Turn:
     def _result(self, message: ResultMessage) -> None:
         if message.result and self._tells:
             self._invocation.output_messages = [OutputMessage("assistant", [TextPart(message.result)])]
+        agent = self._agents[None]
+        if message.usage and agent.call is not None:
+            # Only the whole is told of what the calls have written, unless they are streamed.
+            agent.call.wrote((message.usage.get("output_tokens") or 0) - agent.written)
         if message.is_error:
             self._invocation.fail(
                 Error(message="; ".join(message.errors or ()) or None, type=message.subtype)
