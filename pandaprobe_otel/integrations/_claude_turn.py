@@ -6,6 +6,7 @@ one before it, or the tools that it asked for, had ended.
 
 from time import time_ns
 from typing import Any
+from weakref import WeakValueDictionary
 
 from claude_agent_sdk import (
     AssistantMessage,
@@ -29,6 +30,16 @@ from ..wrappers._genai.parts import Error, InputMessage, OutputMessage, TextPart
 _recorder = _genai.Recorder("pandaprobe_otel.integrations.claude_agent_sdk")
 
 _Message = dict[str, Any]
+
+# By the id of the call, which no other call has: Claude Code asks for tools of this process in tasks that
+# know of no turn.
+_running: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+def context_of_tool(tool_use_id: str) -> Context | None:
+    """For what happens inside a tool that is running."""
+    tool = _running.get(tool_use_id)
+    return None if tool is None else tool.context
 
 
 class _Agent:
@@ -196,7 +207,7 @@ class Turn:
         tool.suspend()
         tool.tool_call_id = block.id
         tool.arguments = block.input
-        self._tools[block.id] = tool
+        self._tools[block.id] = _running[block.id] = tool
 
     def _streamed(self, message: StreamEvent) -> None:
         usage = message.event.get("usage") if message.event.get("type") == "message_delta" else None

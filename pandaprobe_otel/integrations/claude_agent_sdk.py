@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import attach
+from opentelemetry.context import Context, attach
 
 from .. import guard, runtime
 from ..session.decorating import decorate
+from ..session.identity import put_back
 from ..tracing.labels import Labels
 from ..wrappers import _calls
 from ._adapter import Adapter
@@ -16,15 +17,19 @@ from ._adapter import Adapter
 try:
     from claude_agent_sdk import AssistantMessage, ClaudeSDKClient
     from claude_agent_sdk._internal.client import InternalClient
+    from claude_agent_sdk._internal.query import Query
 
-    from ._claude_turn import Turn
+    from ._claude_turn import Turn, context_of_tool
 except ImportError as error:
     raise ImportError(
         "ClaudeAgentSDKAdapter needs claude-agent-sdk: pip install 'pandaprobe-otel[claude-agent-sdk]'"
     ) from error
 
 # Not documented; a test resolves them. `query` is imported by its users before it could be wrapped.
-UNDOCUMENTED = {"claude_agent_sdk._internal.client": ("InternalClient.process_query",)}
+UNDOCUMENTED = {
+    "claude_agent_sdk._internal.client": ("InternalClient.process_query",),
+    "claude_agent_sdk._internal.query": ("Query._handle_sdk_mcp_request",),
+}
 
 
 class ClaudeAgentSDKAdapter(Adapter):
@@ -44,6 +49,7 @@ class ClaudeAgentSDKAdapter(Adapter):
             (ClaudeSDKClient, "query", self._ask),
             (ClaudeSDKClient, "receive_messages", self._receive),
             (ClaudeSDKClient, "disconnect", self._disconnect),
+            (Query, "_handle_sdk_mcp_request", _serve),
         )
         for owner, name, traced in self._wrapped:
             _calls.wrap_method(owner, name, traced)
@@ -82,6 +88,25 @@ class ClaudeAgentSDKAdapter(Adapter):
         if client not in self._turns:
             self._turns[client] = _Turns(self._labels, client.options)
         return self._turns[client]
+
+
+async def _serve(wrapped: Callable[..., Any], query: Any, args: Any, kwargs: Any) -> Any:
+    """A tool of this process runs in the context of whoever asks for it: inside its span."""
+    context = _asked_in(*args)
+    if context is None:
+        return await wrapped(*args, **kwargs)
+    token = attach(context)
+    try:
+        return await wrapped(*args, **kwargs)
+    finally:
+        put_back(token)
+
+
+@guard.never_raises
+def _asked_in(server: str, message: Any) -> Context | None:
+    asked: dict[str, Any] = message.get("params") or {}
+    told: dict[str, Any] = asked.get("_meta") or {}
+    return context_of_tool(told.get("claudecode/toolUseId", ""))
 
 
 class _Turns:

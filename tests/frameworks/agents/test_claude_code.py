@@ -18,7 +18,7 @@ PROGRAM = """
 import asyncio, json, os, sys, threading, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import aimock
-from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage, create_sdk_mcp_server, tool
 from pandaprobe_otel.integrations.claude_agent_sdk import ClaudeAgentSDKAdapter
 from pandaprobe_otel.testing import capture
 from span_tree import tree
@@ -47,10 +47,18 @@ def answer(question, is_second, response, read, written):
     return {"match": match, "response": {**response, "usage": usage}}
 
 shell = {"name": "Bash", "id": "toolu_1", "arguments": json.dumps({"command": "echo from-the-shell"})}
+weather = {"name": "mcp__weather__get_weather", "id": "toolu_2", "arguments": "{}"}
 answers = [
+    answer("the weather", False, {"toolCalls": [weather]}, 50, 7),
+    answer("the weather", True, {"content": "It is sunny."}, 64, 16),
     answer("use the shell", False, {"toolCalls": [shell]}, 50, 7),
     answer("use the shell", True, {"content": "It said from-the-shell."}, 64, 16),
 ]
+
+@tool("get_weather", "The weather.", {})
+async def get_weather(given):
+    captured.tracer_provider.get_tracer("user").start_span("lookup").end()
+    return {"content": [{"type": "text", "text": "sunny"}]}
 
 async def main(url, home):
     environment = {
@@ -58,11 +66,13 @@ async def main(url, home):
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1",
     }
     options = ClaudeAgentOptions(
-        env=environment, cwd=home, model="claude-sonnet-4-5", allowed_tools=["Bash"],
-        include_partial_messages=len(sys.argv) > 2,
+        env=environment, cwd=home, model="claude-sonnet-4-5",
+        allowed_tools=["Bash", "mcp__weather__get_weather"],
+        mcp_servers={"weather": create_sdk_mcp_server("weather", tools=[get_weather])},
+        include_partial_messages="streamed" in sys.argv,
     )
     async with ClaudeSDKClient(options) as client:
-        await client.query("use the shell")
+        await client.query(sys.argv[2])
         return [m.session_id async for m in client.receive_response() if isinstance(m, ResultMessage)]
 
 with aimock.running(answers) as mock, capture() as captured, ClaudeAgentSDKAdapter():
@@ -111,7 +121,7 @@ def _has_a_network_of_its_own() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("streamed",)], ids=["whole", "streamed"])
 def test_turn_with_a_tool_is_one_tree_in_its_session(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    told = _ask(tmp_path, *arguments)
+    told = _ask(tmp_path, "use the shell", *arguments)
     call = "  chat claude-sonnet-4-5"
     assert told["tree"] == ["invoke_agent claude", call, "  execute_tool Bash", call]
     assert {span["session.id"] for span in told["spans"]} == {told["session"]}
@@ -122,3 +132,10 @@ def test_turn_with_a_tool_is_one_tree_in_its_session(arguments: tuple[str, ...],
     # Streamed, each call is told of; else only what all of them have written.
     written = (7, 16) if arguments else (1, 22)
     assert (first["gen_ai.usage.output_tokens"], last["gen_ai.usage.output_tokens"]) == written
+
+
+def test_tool_of_the_program_is_inside_its_span(tmp_path: Path) -> None:
+    told = _ask(tmp_path, "the weather")
+    call, tool = "  chat claude-sonnet-4-5", "  execute_tool mcp__weather__get_weather"
+    assert told["tree"] == ["invoke_agent claude", call, tool, "    lookup", call]
+    assert {span["session.id"] for span in told["spans"]} == {told["session"]}
