@@ -49,9 +49,9 @@ class Instrumentor(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgume
             ) from error
 
     def supports_installed(self) -> bool:
-        """Whether the installed version is known to work; says so once where it is not."""
+        """Whether a version is installed that is known to work; says so once where another one is."""
         conflict = get_dependency_conflicts(self.versions)
-        if conflict is not None:
+        if conflict is not None and conflict.found is not None:
             guard.warn_once(
                 _logger,
                 f"version of {self.name}",
@@ -65,8 +65,10 @@ class Instrumentor(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgume
         return self.versions
 
     def _instrument(self, **kwargs: Any) -> None:
-        self._wrapping = Wrapping(Recorder(self.scope))
-        guard.never_raises(self.fill)(self._wrapping)
+        # `opentelemetry-instrument` does not ask before whether the SDK is there.
+        if self.supports_installed():
+            self._wrapping = Wrapping(Recorder(self.scope))
+            guard.never_raises(self.fill)(self._wrapping)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._wrapping is not None:
