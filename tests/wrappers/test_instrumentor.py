@@ -8,10 +8,11 @@ from pandaprobe_otel.wrappers._instrumentor import Instrumentor
 from pandaprobe_otel.wrappers._wrapping import Wrapping
 
 
-class OfNothing(Instrumentor):
+class Wrong:
+    """Not an instrumentor itself: what is made of one is made of its subclasses too."""
+
     name = "nothing"
     scope = "tests"
-    versions = ("no-such-package >= 1",)
 
     def check_imports(self) -> None:
         raise AssertionError("it is not there")
@@ -20,7 +21,11 @@ class OfNothing(Instrumentor):
         raise AssertionError("there is nothing to wrap")
 
 
-class OfWhatIsTooOld(OfNothing):
+class OfNothing(Wrong, Instrumentor):
+    versions = ("no-such-package >= 1",)
+
+
+class OfWhatIsTooOld(Wrong, Instrumentor):
     versions = ("pytest > 1000",)
 
 
