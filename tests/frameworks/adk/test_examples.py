@@ -1,6 +1,6 @@
 """The example of Google's ADK, as users run it."""
 
-from framework_examples import printed_by, steps
+from framework_examples import printed_by, steps, traced_by_page
 
 
 def test_example_shows_its_session() -> None:
@@ -17,3 +17,7 @@ def test_example_shows_its_session() -> None:
         "AGENT invoke_agent meteorologist",
         "LLM generate_content stand-in",
     ]
+
+
+def test_snippet_of_the_page_runs() -> None:
+    assert traced_by_page("google_adk") == []

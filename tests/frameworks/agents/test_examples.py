@@ -32,3 +32,7 @@ def test_example_of_claude_shows_its_session() -> None:
 def test_program_of_the_page_makes_its_spans() -> None:
     names = ["invoke_workflow Agent workflow", "invoke_agent geographer", "chat gpt-5.4-nano"]
     assert traced_by_page("openai_agents") == [(name, "conversation-123") for name in names]
+
+
+def test_snippet_of_the_page_about_claude_runs() -> None:
+    assert traced_by_page("claude_agent_sdk") == []
