@@ -10,7 +10,7 @@ from otlp_receiver import Answer, Receiver
 # * Python is asked to hand its lock over after 0.2 ms and not 5: any thread that computes holds it so long,
 # * of eight windows of a thousand spans each the quietest counts: every one of them sees some eight batches
 #   leave, and would see whatever a batch has to wait for.
-# CPU time has no such noise, and counts for all spans together.
+# CPU time has less of such noise, and counts for all spans together.
 CODE = """
 import gc, gzip
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -38,7 +38,7 @@ bare.add_span_processor(BatchSpanProcessor(Nowhere(), max_export_batch_size=128)
 theirs, ours = bare.get_tracer("theirs"), trace.get_tracer("theirs")
 make(500)
 gc.disable()
-control, measured, cpus = [], [], []
+control, measured, control_cpus, cpus = [], [], [], []
 for window in range(8):
     pairs = []
     for number in range(1000):
@@ -46,9 +46,10 @@ for window in range(8):
         if number % 20 == 0: time.sleep(0.001)
     control.append(p999([their[0] for their, _ in pairs]))
     measured.append(p999([our[0] for _, our in pairs]))
+    control_cpus += [their[1] for their, _ in pairs]
     cpus += [our[1] for _, our in pairs]
 spooled = pandaprobe.get_client().stats().spooled
-tell(control=min(control), wall=min(measured), cpu=p999(cpus), spooled=spooled)
+tell(control=[min(control), p999(control_cpus)], measured=[min(measured), p999(cpus)], spooled=spooled)
 os._exit(0)
 """
 SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
@@ -71,9 +72,20 @@ def test_span_holds_its_thread_up_for_less_than_a_millisecond(
 ) -> None:
     # Without a session, as in the control.
     environment = {"PANDAPROBE_EXPORT": "all", **environment}
+    # What holds the thread up by itself does so each time; a neighbour on the machine does not.
+    for _ in range(3):
+        told = measure(run, answer, environment, before)
+        assert told["spooled"] > 7_000, "batches left meanwhile"
+        held_up = [
+            ours > max(1.0, 2 * theirs)
+            for ours, theirs in zip(told["measured"], told["control"], strict=True)
+        ]
+        if not any(held_up):
+            return
+    pytest.fail(f"p99.9 of wall and CPU time in ms: {told['measured']}, bare {told['control']}")
+
+
+def measure(run: Any, answer: Answer, environment: dict[str, str], before: str) -> dict[str, Any]:
     with Receiver(*[answer] * 10_000) as receiver, run(receiver.url, before + CODE, **environment) as program:
         assert program.end() == 0
-    told = program.told
-    assert told["spooled"] > 7_000, "batches left meanwhile"
-    assert told["cpu"] < 1.0
-    assert told["wall"] < max(1.0, 2 * told["control"])
+    return program.told

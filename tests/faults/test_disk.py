@@ -51,9 +51,12 @@ def test_full_disk_loses_nothing(run: Any, small_disk: Path) -> None:
 
 
 def test_quota_on_files_loses_nothing(run: Any, tmp_path: Path) -> None:
+    # The coverage of the process is written at its end, and is larger.
     code = """
-import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+import atexit, resource
+no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, no_limit)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 make(20_000)
 """
     found, program = deliver_after_an_outage(run, code)
