@@ -113,13 +113,13 @@ def _content_part(chunk: Any) -> MessagePart | None:
             return TextPart(str(field(chunk, "refusal")))
         case "thinking":
             return ReasoningPart(text_of(field(chunk, "thinking")))
-        case "image_url":
+        case "image_url" | "input_image":
             return _from_url(field(chunk, "image_url"), "url", Modality.IMAGE)
         case "document_url":
             return _from_url(field(chunk, "document_url"), "url", Modality.DOCUMENT)
         case "input_audio":
             return _audio(field(chunk, "input_audio"))
-        case "file":
+        case "file" | "input_file":
             return _file(field(chunk, "file") or chunk)
         case _:
             return None
@@ -160,9 +160,10 @@ def call_id(call: Any) -> str | None:
 
 
 def _tool_definition(tool: Any) -> ToolDefinition:
-    function = field(tool, "function")
+    kind = str(field(tool, "type"))
+    # Those of Responses have what they are beside the type.
+    function = field(tool, "function") or (tool if kind == "function" else None)
     if function is None:
-        kind = str(field(tool, "type"))
         return GenericToolDefinition(name=field(tool, "name") or kind, type=kind)
     return FunctionToolDefinition(
         name=str(field(function, "name")),

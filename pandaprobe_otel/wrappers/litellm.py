@@ -14,7 +14,7 @@ from wrapt import register_post_import_hook
 from ..attributes import PANDAPROBE_COST
 from ..tracing.labels import Id, Labels
 from ..tracing.values import to_json
-from . import _calls, _chat, _genai, _spans
+from . import _calls, _chat, _genai, _responses, _spans
 from ._chat_messages import field, items
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
 from ._instrumentor import Instrumentor
@@ -53,11 +53,11 @@ def wrap_litellm(
         wrap_litellm()
         litellm.completion(model="gpt-5.4-nano", messages=[...])
 
-    `completion`, `text_completion`, `embedding` and their async twins. A function that was imported before
-    (`from litellm import completion`) cannot be reached: wrap first, or call it as `litellm.completion`. What
-    litellm calls inside, such as a wrapped OpenAI client, makes no second span. Spans and attributes follow
-    OpenTelemetry's GenAI semantic conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT`
-    or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
+    `completion`, `responses`, `text_completion`, `embedding` and their async twins. A function that was
+    imported before (`from litellm import completion`) cannot be reached: wrap first, or call it as
+    `litellm.completion`. What litellm calls inside, such as a wrapped OpenAI client, makes no second span. Spans
+    and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
+    `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
 
     Args:
         module: The litellm module; may be left out. Wrapping it twice is the same as once; with other labels,
@@ -117,6 +117,9 @@ def _litellm() -> Any:
 
 def _fill(module: Any, wrapping: Wrapping) -> None:
     for name, shape in _SURFACE.items():
+        if not callable(getattr(module, name, None)):
+            # `responses` is not in the oldest.
+            continue
         wrapping.method(module, name, _spans.traced(shape, wrapping.recorder, "wrap_litellm"))
         wrapping.method(module, f"a{name}", _spans.traced_async(shape, wrapping.recorder, "wrap_litellm"))
 
@@ -171,6 +174,16 @@ def _answer(invocation: InferenceInvocation, answer: Any) -> None:
     _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
 
 
+def _ask_for_response(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
+    _responses.put_request(invocation, request)
+    _spans.put_parameters(invocation, {name: field(request, name) for name in _OTHERS})
+
+
+def _answer_with_response(invocation: InferenceInvocation, answer: Any) -> None:
+    _responses.put_answer(invocation, answer)
+    _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
+
+
 def _ask_to_embed(invocation: EmbeddingInvocation, request: _calls.Kwargs) -> None:
     invocation.dimension_count = field(request, "dimensions")
     if encoding := field(request, "encoding_format"):
@@ -195,9 +208,18 @@ class _Reader(_chat.ChatReader):
         _put_cost(invocation, field(self.usage, "cost"))
 
 
+class _ResponseReader(_responses.ResponseReader):
+    def tell(self, invocation: InferenceInvocation) -> None:
+        super().tell(invocation)
+        _put_cost(invocation, field(field(self.answer, "usage"), "cost"))
+
+
 # Function -> how it reads, as does its async twin with an `a` in front.
 _SURFACE = {
     "completion": _spans.Shape(partial(_start, "chat"), _ask, _answer, _Reader),
+    "responses": _spans.Shape(
+        partial(_start, "chat"), _ask_for_response, _answer_with_response, _ResponseReader
+    ),
     "text_completion": _spans.Shape(partial(_start, "text_completion"), _ask_for_text, _answer, _Reader),
     "embedding": _spans.Shape(_start_embedding, _ask_to_embed, _answer_with_embeddings),
 }

@@ -17,6 +17,7 @@ from pandaprobe_otel.testing import Captured, assert_session
 from pandaprobe_otel.wrappers import (
     _chat,
     _chat_messages,
+    _responses,
     _spans,
     instrument,
     uninstrument,
@@ -51,7 +52,7 @@ TOOL = {
     "function": {"name": "get_weather", "description": "The weather.", "parameters": {"type": "object"}},
 }
 USAGE = {"include_usage": True}
-SURFACES: dict[str, Surface] = {
+CHAT: dict[str, Surface] = {
     "completion": lambda sdk, ask: sdk.completion(**ask),
     # Its streams have the methods of both kinds, but are of one.
     "completion, stream=True": (
@@ -64,11 +65,31 @@ SURFACES: dict[str, Surface] = {
     ),
 }
 
+# `responses` asks mcp whether tools are its own.
+RESPONSES: dict[str, Surface] = {
+    "responses": lambda sdk, ask: sdk.responses(**as_response(ask)),
+    "responses, stream=True": lambda sdk, ask: sdk.responses(**as_response(ask), stream=True),
+    "aresponses": lambda sdk, ask: sdk.aresponses(**as_response(ask)),
+    "aresponses, stream=True": lambda sdk, ask: sdk.aresponses(**as_response(ask), stream=True),
+    "Router.aresponses": lambda sdk, ask: router(sdk, as_response(ask)).aresponses(
+        model="group", input=as_response(ask)["input"]
+    ),
+}
+SURFACES = CHAT | RESPONSES
 STREAMS = [name for name in SURFACES if "stream" in name]
 
 
+def as_response(ask: dict[str, Any]) -> dict[str, Any]:
+    """A request of `completion` as one of `responses`, which takes fewer parameters."""
+    tools = [{"type": "function", **tool["function"]} for tool in ask.get("tools", [])]
+    same = {name: value for name, value in ask.items() if name not in ("messages", "tools", "seed", "stop")}
+    if "max_tokens" in same:
+        same["max_output_tokens"] = same.pop("max_tokens")
+    return {**same, "input": ask["messages"][0]["content"], **({"tools": tools} if tools else {})}
+
+
 def router(sdk: Any, ask: dict[str, Any]) -> Any:
-    given = {name: value for name, value in ask.items() if name != "messages"}
+    given = {name: value for name, value in ask.items() if name not in ("messages", "input")}
     return sdk.Router(model_list=[{"model_name": "group", "litellm_params": given}], num_retries=0)
 
 
@@ -82,7 +103,9 @@ class Bare:
 
 @pytest.fixture(autouse=True)
 def _unwrapped() -> Iterator[None]:
-    before = {name: getattr(litellm, name) for name in ("completion", "acompletion", "embedding")}
+    before = {
+        name: getattr(litellm, name) for name in ("completion", "acompletion", "embedding", "responses")
+    }
     yield
     unwrap(litellm)
     assert before == {name: getattr(litellm, name) for name in before}
@@ -121,11 +144,11 @@ async def test_an_answer(ask: Any, surface: str, spans: Captured) -> None:
     assert_answer(span, ANSWER, provider="openai", model=MODEL)
     found = attributes(span)
     assert [part["content"] for part in parts(span, "input")] == ["Hello."]
+    only_chat = {"gen_ai.request.seed": 3, "gen_ai.request.stop_sequences": ("END",)}
     assert {
         "gen_ai.request.temperature": 0.5,
         "gen_ai.request.max_tokens": 99,
-        "gen_ai.request.seed": 3,
-        "gen_ai.request.stop_sequences": ("END",),
+        **(only_chat if surface in CHAT else {}),
         "gen_ai.response.model": "gpt-4o",
         "gen_ai.usage.input_tokens": 12,
         "gen_ai.usage.output_tokens": 7,
@@ -251,7 +274,74 @@ def test_what_is_cached_thought_and_served_is_told(api: scripted.Scripted, spans
     ]
 
 
+def test_a_conversation_of_responses_is_told_in_full(api: scripted.Scripted, spans: Captured) -> None:
+    said = {"type": "output_text", "text": "It is", "annotations": []}
+    message = {"id": "m", "type": "message", "role": "assistant", "status": "incomplete", "content": [said]}
+    thought = {"id": "r", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Sun."}]}
+    usage = {
+        "input_tokens": 100,
+        "input_tokens_details": {"cached_tokens": 64},
+        "output_tokens": 40,
+        "output_tokens_details": {"reasoning_tokens": 30},
+        "total_tokens": 140,
+    }
+    head = {"id": "1", "object": "response", "created_at": 1, "model": "gpt-4o", "status": "incomplete"}
+    why = {"incomplete_details": {"reason": "max_output_tokens"}}
+    api.answers({**head, **why, "output": [thought, message], "usage": usage})
+    wrap_litellm().responses(
+        model=MODEL,
+        instructions="Be brief.",
+        input=[
+            {"role": "user", "content": [{"type": "input_text", "text": "And in Paris?"}]},
+            {
+                "type": "function_call",
+                "name": "get_weather",
+                "arguments": '{"city": "Paris"}',
+                "call_id": "c",
+            },
+            {"type": "function_call_output", "call_id": "c", "output": "sunny"},
+        ],
+        api_base=f"{api.url}/v1",
+        api_key="none",
+    )
+    (span,) = spans.spans
+    found = attributes(span)
+    assert [part["content"] for part in json.loads(found["gen_ai.system_instructions"])] == ["Be brief."]
+    asked = [(part["type"], part.get("content"), part.get("id")) for part in parts(span, "input")]
+    assert asked == [
+        ("text", "And in Paris?", None),
+        ("tool_call", None, "c"),
+        ("tool_call_response", None, "c"),
+    ]
+    assert [(part["type"], part["content"]) for part in parts(span)] == [
+        ("reasoning", "Sun."),
+        ("text", "It is"),
+    ]
+    assert {
+        "gen_ai.response.finish_reasons": ("length",),
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.usage.cache_read.input_tokens": 64,
+        "gen_ai.usage.reasoning.output_tokens": 30,
+    }.items() <= found.items()
+
+
 # Streams, and what else traces the same calls
+
+
+async def test_responses_that_are_broken_off_keep_what_was_read(ask: Any, spans: Captured) -> None:
+    for surface in ("responses, stream=True", "aresponses, stream=True"):
+        read = await collect(SURFACES[surface](wrap_litellm(), ask("Hello.")), limit=5)
+        gc.collect()
+        assert parts(spans.spans[-1])[0]["content"] == read[-1]["delta"]
+    assert [span.status.status_code for span in spans.spans] == [StatusCode.UNSET] * 2
+
+
+def test_responses_of_a_provider_without_them_make_one_span(mock: AIMock, spans: Captured) -> None:
+    wrap_litellm().responses(
+        model="anthropic/claude-sonnet-4-5", input="Hello.", api_base=mock.url, api_key="x"
+    )
+    (span,) = spans.spans
+    assert_answer(span, ANSWER, provider="anthropic", model="anthropic/claude-sonnet-4-5")
 
 
 def test_a_stream_that_is_not_read_on_ends_its_span(ask: Any, spans: Captured) -> None:
@@ -344,10 +434,10 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.Mo
 
 
 async def test_no_fault_of_the_tracing_reaches_the_caller(ask: Any, spans: Captured) -> None:
-    for surface in ("completion", "acompletion, stream=True"):
+    for surface in ("completion", "acompletion, stream=True", "aresponses", "responses, stream=True"):
         requests = [ask("Hello.", tools=[TOOL]), ask("too many")]
         plain = [await outcome(SURFACES[surface], Bare(), request) for request in requests]
-        for step in each_step_failing(_chat, _chat_messages, _spans, wrapper):
+        for step in each_step_failing(_chat, _chat_messages, _responses, _spans, wrapper):
             wrap_litellm()
             with step.failing():
                 seen = [await outcome(SURFACES[surface], litellm, request) for request in requests]
