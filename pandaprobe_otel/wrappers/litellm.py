@@ -55,8 +55,8 @@ def wrap_litellm(
 
     `completion`, `responses`, `text_completion`, `embedding` and their async twins. A function that was
     imported before (`from litellm import completion`) cannot be reached: wrap first, or call it as
-    `litellm.completion`. What litellm calls inside, such as a wrapped OpenAI client, makes no second span. Spans
-    and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
+    `litellm.completion`. What litellm calls inside, such as a wrapped OpenAI client, makes no second span.
+    Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
     `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
 
     Args:
