@@ -49,6 +49,19 @@ class _Open:
     token: Token[Context] | None = None
     ended: bool = False
 
+    def __del__(self) -> None:
+        # A kickoff that is cancelled tells of no end; what is left of it goes with its task.
+        if not self.ended:
+            self.leave()
+
+    @guard.never_raises
+    def leave(self) -> None:
+        """Ends what no event ends."""
+        self.ended = True
+        self.step.leave()
+        if self.run is not None:
+            self.run.end()
+
 
 class CrewAIAdapter(Adapter):
     """Traces crews, flows, tasks, agents, model calls, tools and searches of CrewAI, each one span.
@@ -134,9 +147,7 @@ def _nearest(kind: str) -> _Open | None:
 def _end(ended: _Open, event: Any) -> None:
     inside = _innermost()
     while inside is not None and inside is not ended:
-        # Its end was never told: it was cancelled.
-        inside.ended = True
-        inside.step.leave()
+        inside.leave()
         inside = inside.outer
     ended.ended = True
     if ended.token is not None:

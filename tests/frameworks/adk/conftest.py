@@ -21,8 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # ADK leaves the connections of its clients to the garbage collector, some to the end of the process.
         "ignore:unclosed:ResourceWarning",
         "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
-        # Of its own, in `AgentTool`.
+        # Of its own.
         "ignore:The `plugins` argument is deprecated:DeprecationWarning",
+        "ignore:.*Agent is deprecated:DeprecationWarning",
     ):
         config.addinivalue_line("filterwarnings", ignored)
 
@@ -62,6 +63,8 @@ def scripts() -> list[dict[str, Any]]:
             "match": {"userMessage": "limited"},
             "response": {"error": {"message": "Slow down.", "type": "rate_limit_error"}, "status": 429},
         },
+        # What another agent has said is told to the next one as a user's word.
+        {"match": {"userMessage": "said"}, "response": {"content": "Agreed.", "usage": _usage(20, 2)}},
         {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": _usage(12, 3)}},
     ]
 

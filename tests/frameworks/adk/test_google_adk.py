@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from google.adk.agents import Agent
+from google.adk.agents import Agent, LoopAgent, ParallelAgent, SequentialAgent
 from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.runners import InMemoryRunner
 from google.adk.telemetry.context import ContentCapturingMode, TelemetryConfig
@@ -238,3 +238,37 @@ async def test_uninstrument_leaves_adk_as_it_was(spans: Spans) -> None:
     assert InMemoryRunner.run_async is before
     await Conversation(spans).ask("hello")
     assert_session(spans.ended, None)
+
+
+async def test_run_that_is_cancelled_ends_and_leaks_nothing_into_the_next(
+    conversation: Conversation, spans: Spans
+) -> None:
+    run = asyncio.create_task(conversation.ask("What is the weather?", "thread-1"))
+    for _ in range(100):
+        if not spans.started:
+            await asyncio.sleep(0.01)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert spans.started == len(spans.ended)
+    assert_session(spans.ended, "thread-1")
+    before = len(spans.ended)
+    await conversation.ask("hello", "thread-2")
+    assert tree(spans.ended[before:]) == [*RUN, CALL]
+    assert_session(spans.ended[before:], "thread-2")
+
+
+@pytest.mark.parametrize("kind", [ParallelAgent, LoopAgent, SequentialAgent])
+async def test_agents_of_an_agent_are_below_it(adapter: Any, spans: Spans, kind: Any) -> None:
+    one, two = (Agent(name=name, model=MODEL) for name in ("one", "two"))
+    more = {"max_iterations": 1} if kind is LoopAgent else {}
+    conversation = Conversation(spans)
+    conversation.runner = InMemoryRunner(kind(name="team", sub_agents=[one, two], **more), app_name="app")
+    await conversation.ask("hello")
+    lines = tree(spans.ended)
+    assert lines[:2] == ["invoke_workflow team", "  invoke_agent team"]
+    steps = {line.strip() for line in lines[2:]}
+    assert steps == {"invoke_agent one", "invoke_agent two", CALL.strip()}
+    for name in ("one", "two"):
+        assert lines[lines.index(f"    invoke_agent {name}") + 1] == f"      {CALL.strip()}"
+    assert_session(spans.ended, "thread-1")

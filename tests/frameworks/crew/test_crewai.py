@@ -1,6 +1,7 @@
 """What `CrewAIAdapter` promises, with the real CrewAI and models over real HTTP."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -235,3 +236,59 @@ def test_uninstrument_leaves_crewai_as_it_was(models: Models, spans: Spans) -> N
     assert crewai_event_bus.emit == before
     crew_of(agent_of(models, spans)).kickoff(inputs("c-1"))
     assert tree(spans.ended) == ["lookup"]
+
+
+async def test_kickoff_that_is_cancelled_ends_and_leaks_nothing_into_the_next(
+    models: Models, spans: Spans, adapter: Any
+) -> None:
+    async def cancelled() -> None:
+        kickoff = asyncio.create_task(crew_of(agent_of(models, spans)).akickoff(inputs("c-1")))
+        for _ in range(1000):
+            # The workflow, its task, the agent and the call.
+            if spans.started < 4:
+                await asyncio.sleep(0.01)
+        kickoff.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await kickoff
+
+    await cancelled()
+    for _ in range(1000):
+        # The call goes on in its thread.
+        if not spans.ended:
+            await asyncio.sleep(0.01)
+    for _ in range(20):
+        # What was around it goes with the task.
+        if spans.started != len(spans.ended):
+            await asyncio.sleep(0.1)
+            gc.collect()
+    assert tree(spans.ended) == CREW_RUN[:4]
+    assert_session(spans.ended, "c-1")
+    before = len(spans.ended)
+    await crew_of(agent_of(models, spans)).akickoff(inputs("c-2"))
+    assert tree(spans.ended[before:]) == CREW_RUN
+    assert_session(spans.ended[before:], "c-2")
+
+
+def test_task_whose_answer_a_guardrail_refuses_is_tried_again_in_one_tree(agent: Agent, spans: Spans) -> None:
+    answers: list[str] = []
+
+    def twice(output: Any) -> tuple[bool, Any]:
+        answers.append(output.raw)
+        return (len(answers) > 1, output.raw)
+
+    crew_of(agent, "Say hello.", guardrail=twice).kickoff(inputs("c-1"))
+    assert len(answers) == 2
+    assert tree(spans.ended)[:2] == ["invoke_workflow forecast", "  task"]
+    assert tree(spans.ended).count("      chat gpt-4o") == 2
+    assert_session(spans.ended, "c-1")
+
+
+def test_crew_inside_a_traced_function_is_a_part_of_its_turn(agent: Agent, spans: Spans) -> None:
+    @pandaprobe.trace(session_id="mine")
+    def support(question: str) -> str:
+        return agent.kickoff(question).raw
+
+    assert support("hello") == "Hi there."
+    assert tree(spans.ended) == ["support", "  invoke_agent meteorologist", "    chat gpt-4o"]
+    assert len(values(spans, "pandaprobe.trace.id")) == 1
+    assert_session(spans.ended, "mine")
