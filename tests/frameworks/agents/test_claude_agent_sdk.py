@@ -179,6 +179,25 @@ async def test_query_that_is_broken_off_leaves_nothing_open(spans: Spans) -> Non
     assert named(spans.ended, "invoke_agent claude").status.status_code is StatusCode.UNSET
 
 
+async def test_turn_that_is_cancelled_leaks_nothing_into_the_next(spans: Spans) -> None:
+    async def stopped() -> None:
+        async for _ in query(prompt="list the files", options=options()):
+            await asyncio.sleep(60)
+
+    turn = asyncio.create_task(stopped())
+    for _ in range(1000):
+        if not spans.started:
+            await asyncio.sleep(0.01)
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    await ended(spans)
+    before = len(spans.ended)
+    session_id = await ask("hello")
+    assert tree(spans.ended[before:]) == HELLO
+    assert_session(spans.ended[before:], session_id)
+
+
 async def test_client_that_is_left_leaves_nothing_open(spans: Spans) -> None:
     async with ClaudeSDKClient(options()) as client:
         await client.query("list the files")
