@@ -1,6 +1,8 @@
 """What `wrap_litellm` promises for each function of litellm, against aimock."""
 
+import asyncio
 import gc
+import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -373,6 +375,36 @@ async def test_a_traced_openai_client_inside_makes_no_second_span(
     finally:
         uninstrument("openai", "litellm")
     assert [span.name for span in spans.spans] == [f"chat {MODEL}"]
+
+
+async def test_its_own_spans_beside_are_no_second_span_of_a_call(
+    ask: Any, monkeypatch: pytest.MonkeyPatch, spans: Captured
+) -> None:
+    # What `litellm.callbacks = ["otel"]` makes, for this provider instead of the global one.
+    module = importlib.import_module("litellm.integrations.opentelemetry")
+    for name in [name for name in vars(litellm) if name.endswith("_callback")]:
+        monkeypatch.setattr(litellm, name, list(getattr(litellm, name)))
+    own = module.OpenTelemetry(module.OpenTelemetryConfig(), tracer_provider=spans.tracer_provider)
+    monkeypatch.setattr(litellm, "callbacks", [own])
+    names = ("completion", "acompletion", "acompletion, stream=True", "aresponses")
+    with spans.tracer.start_as_current_span("around") as around:
+        for name in names:
+            await outcome(SURFACES[name], wrap_litellm(), ask("Hello."))
+    trace_id = around.get_span_context().trace_id
+
+    def made() -> list[Any]:
+        # Those of earlier tests, which it makes late, are in other traces.
+        here = [span for span in spans.spans if span.context.trace_id == trace_id]
+        return [span for span in here if span.name != "around"]
+
+    # In other threads and tasks, which nobody can wait for.
+    while len(made()) < 2 * len(names):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    calls = [span for span in made() if "gen_ai.operation.name" in attributes(span)]
+    assert [span.name for span in calls] == [f"chat {MODEL}"] * len(names)
+    raw = [span for span in made() if span not in calls]
+    assert {span.name for span in raw} == {"raw_gen_ai_request"}
+    assert {span.parent.span_id for span in raw} == {span.context.span_id for span in calls}
 
 
 def test_calls_of_a_router_are_traced_below_what_is_current(ask: Any, spans: Captured) -> None:
