@@ -327,6 +327,13 @@ def test_a_conversation_of_responses_is_told_in_full(api: scripted.Scripted, spa
     }.items() <= found.items()
 
 
+async def test_messages_of_anthropic_that_it_makes_of_responses_have_a_span(
+    ask: Any, spans: Captured
+) -> None:
+    request = ask("Hello.", max_tokens=99)
+    await run_in_session(spans, lambda sdk, asked: sdk.anthropic_messages(**asked), wrap_litellm(), request)
+
+
 # Streams, and what else traces the same calls
 
 
