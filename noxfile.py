@@ -80,7 +80,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "integration", "providers", "frameworks", "report"]
+nox.options.sessions = ["lint", "types", "providers", "frameworks", "tests", "integration", "report"]
 
 
 def group(name: str) -> tuple[str, ...]:
