@@ -15,6 +15,8 @@ SECTIONS = dict(re.findall(r"^### wrap_(\w+)\n(.*?)(?=^### |\Z)", PAGE, re.MULTI
 @pytest.mark.parametrize("provider", SECTIONS)
 def test_the_page_has_the_surfaces_that_are_tested(provider: str) -> None:
     tests = importlib.import_module(f".test_{provider}", __package__)
+    if not hasattr(tests, "SURFACES"):
+        pytest.skip(f"the SDK of {provider} is not installed beside these")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", SECTIONS[provider], re.MULTILINE)
     assert [name for name, _ in rows] == list(tests.SURFACES)
     broken_off = [name for name, runs in rows if "broken off" in runs]
