@@ -31,6 +31,8 @@ PROVIDERS = {
 }
 # The tables of surfaces, without what is the same for all of them.
 TABLES = " or ".join(f"test_{name}.py" for name in ("openai", "anthropic", "gemini", "mistral"))
+# Minutes of real time, or of properties of pure functions, in which hardly anything depends on versions.
+SLOW = ("faults", "setup/test_coexistence.py", "export/test_assembly.py", "export/test_mapping_clean.py")
 # Tests that need other packages.
 OTHERS = ("tests/providers", "tests/frameworks")
 # Frameworks that cannot share an environment: our extras, and what the tests need beside them.
@@ -148,8 +150,7 @@ def tests(session: nox.Session, otel: str) -> None:
     constraints, left_out = [], []
     if otel == "lowest":
         constraints = ["--constraint", LOWEST]
-        # Minutes of real time, in which hardly anything depends on versions.
-        left_out = [f"--ignore={ROOT / 'tests' / slow}" for slow in ("faults", "setup/test_coexistence.py")]
+        left_out = [f"--ignore={ROOT / 'tests' / slow}" for slow in SLOW]
     install_wheel(session, *group("test"), *constraints)
     run_pytest(session, "-m", "not integration", "--cov", "--cov-report=", *left_out)
 
@@ -170,7 +171,8 @@ def providers(session: nox.Session, majors: str) -> None:
     install_wheel(session, *group("providers"), *versions, extras=extras)
     names = str(ROOT / "tests/wrappers/test_undocumented.py")
     # What is not of a version runs with the newest.
-    chosen = [] if majors == "newest" else ["-k", f"{TABLES} or litellm or test_undocumented.py"]
+    of_versions = f"litellm or test_undocumented.py or (({TABLES}) and not no_fault)"
+    chosen = [] if majors == "newest" else ["-k", of_versions]
     run_pytest(session, "--cov", "--cov-report=", *chosen, names, folder="tests/providers")
 
 
