@@ -1,6 +1,5 @@
 """Which of CrewAI's events is which span."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -8,6 +7,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from ..tracing import runs
+from ..tracing.values import to_json
 from ..wrappers import _chat, _genai
 from ..wrappers._chat_messages import output_messages
 from ..wrappers._genai.parts import Error, InputMessage, OutputMessage, TextPart
@@ -253,4 +253,4 @@ def _text(value: Any) -> str:
     value = _plain(value)
     if value is None or isinstance(value, str):
         return value or ""
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return to_json(value)

@@ -86,7 +86,7 @@ class ClaudeAgentSDKAdapter(Adapter):
 
     def _turns_of(self, client: Any) -> "_Turns":
         if client not in self._turns:
-            self._turns[client] = _Turns(self._labels, client.options)
+            self._turns[client] = _Turns(self._labels, getattr(client, "options", None))
         return self._turns[client]
 
 
@@ -114,8 +114,9 @@ class _Turns:
 
     def __init__(self, labels: Labels, options: Any) -> None:
         self._labels = labels
-        self._session_id: str | None = options.session_id or options.resume if options else None
-        self._model: str | None = options.model if options else None
+        named = getattr(options, "session_id", None) or getattr(options, "resume", None)
+        self._session_id: str | None = named
+        self._model: str | None = getattr(options, "model", None)
         self._turn: Turn | None = None
         # Prompts that came while another was being answered.
         self._waiting: deque[object] = deque()

@@ -13,7 +13,7 @@ from typing import Any
 
 from opentelemetry.trace import get_current_span
 
-from .. import runtime
+from .. import guard, runtime
 from ..session.decorating import Block, decorate
 from ..session.identity import Frame
 from ..wrappers import _calls
@@ -61,15 +61,21 @@ class GoogleADKAdapter(Adapter):
     def _run(self, wrapped: Callable[..., Any], runner: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if not runtime.enabled():
             return wrapped(*args, **kwargs)
-        kwargs["run_config"] = _with_messages(kwargs.get("run_config"))
+        config = _with_messages(kwargs.get("run_config"))
+        if config is not None:
+            kwargs["run_config"] = config
         return decorate(wrapped, self._held)(*args, **kwargs)
 
     def _held(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Block:
+        return _Held(self._frame(kwargs))
+
+    @guard.never_raises
+    def _frame(self, kwargs: Mapping[str, Any]) -> Frame | None:
         # `run_live` may be given ADK's session itself.
         session = kwargs.get("session")
         session_id = kwargs.get("session_id") or getattr(session, "id", None)
         user_id = kwargs.get("user_id") or getattr(session, "user_id", None)
-        return _Held(self._labels.frame(session_id, user_id))
+        return self._labels.frame(session_id, user_id)
 
     async def _label(self, wrapped: Callable[..., Any], manager: Any, args: Any, kwargs: Any) -> Any:
         self._labels.put_on(get_current_span())
@@ -97,6 +103,7 @@ class _Held:
         """What ADK tells of a run is on its spans already."""
 
 
+@guard.never_raises
 def _with_messages(config: Any) -> Any:
     """The run's configuration, by which ADK puts messages on its spans where nobody has said otherwise."""
     config = config or RunConfig()

@@ -14,6 +14,16 @@ from pandaprobe_otel.session.threads import carry_into_threads
 from pandaprobe_otel.testing import Captured, capture
 
 
+def usage(read: int, written: int) -> dict[str, int]:
+    """The tokens of an answer, in a script of the mock's."""
+    return {"prompt_tokens": read, "completion_tokens": written}
+
+
+def calls(name: str, arguments: str) -> dict[str, Any]:
+    """An answer that calls a tool, in a script of the mock's."""
+    return {"toolCalls": [{"name": name, "arguments": arguments, "id": f"call_{name}"}]}
+
+
 class Spans(SpanProcessor):
     """What is traced: ended spans, and how many were started."""
 

@@ -12,7 +12,7 @@ from pandaprobe_otel import current_session, runtime
 from pandaprobe_otel.session.threads import carry_into_threads
 from pandaprobe_otel.testing import Captured
 
-from ..conftest import Spans
+from ..conftest import Spans, calls, usage
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,44 +29,36 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", ignored)
 
 
-def _usage(read: int, written: int) -> dict[str, int]:
-    return {"prompt_tokens": read, "completion_tokens": written}
-
-
-def _calls(name: str, arguments: str) -> dict[str, Any]:
-    return {"toolCalls": [{"name": name, "arguments": arguments, "id": f"call_{name}"}]}
-
-
 @pytest.fixture(scope="session")
 def scripts() -> list[dict[str, Any]]:
     return [
         {
             "match": {"userMessage": "weather", "hasToolResult": False},
-            "response": {**_calls("get_weather", '{"city":"Paris"}'), "usage": _usage(50, 7)},
+            "response": {**calls("get_weather", '{"city":"Paris"}'), "usage": usage(50, 7)},
         },
         {
             "match": {"userMessage": "weather", "hasToolResult": True},
-            "response": {"content": "It is sunny in Paris.", "usage": _usage(64, 6)},
+            "response": {"content": "It is sunny in Paris.", "usage": usage(64, 6)},
         },
         {
             "match": {"userMessage": "broken", "hasToolResult": False},
-            "response": {**_calls("fail", "{}"), "usage": _usage(40, 5)},
+            "response": {**calls("fail", "{}"), "usage": usage(40, 5)},
         },
         {
             "match": {"userMessage": "delegate", "hasToolResult": False},
-            "response": {**_calls("expert", '{"request":"hello"}'), "usage": _usage(42, 8)},
+            "response": {**calls("expert", '{"request":"hello"}'), "usage": usage(42, 8)},
         },
         {
             "match": {"userMessage": "delegate", "hasToolResult": True},
-            "response": {"content": "The expert says hi.", "usage": _usage(61, 5)},
+            "response": {"content": "The expert says hi.", "usage": usage(61, 5)},
         },
         {
             "match": {"userMessage": "limited"},
             "response": {"error": {"message": "Slow down.", "type": "rate_limit_error"}, "status": 429},
         },
         # What another agent has said is told to the next one as a user's word.
-        {"match": {"userMessage": "said"}, "response": {"content": "Agreed.", "usage": _usage(20, 2)}},
-        {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": _usage(12, 3)}},
+        {"match": {"userMessage": "said"}, "response": {"content": "Agreed.", "usage": usage(20, 2)}},
+        {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": usage(12, 3)}},
     ]
 
 

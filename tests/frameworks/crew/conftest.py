@@ -9,6 +9,8 @@ os.environ["CREWAI_TRACING_ENABLED"] = "false"
 
 import pytest
 
+from ..conftest import calls, usage
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for ignored in (
@@ -28,36 +30,28 @@ def _own_home(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-def _usage(read: int, written: int) -> dict[str, int]:
-    return {"prompt_tokens": read, "completion_tokens": written}
-
-
-def _calls(name: str, arguments: str) -> dict[str, Any]:
-    return {"toolCalls": [{"name": name, "arguments": arguments, "id": f"call_{name}"}]}
-
-
 @pytest.fixture(scope="session")
 def scripts() -> list[dict[str, Any]]:
     return [
         {
             "match": {"userMessage": "weather", "hasToolResult": False},
-            "response": {**_calls("get_weather", '{"city":"Paris"}'), "usage": _usage(50, 7)},
+            "response": {**calls("get_weather", '{"city":"Paris"}'), "usage": usage(50, 7)},
         },
         {
             "match": {"userMessage": "weather", "hasToolResult": True},
-            "response": {"content": "It is sunny in Paris.", "usage": _usage(64, 6)},
+            "response": {"content": "It is sunny in Paris.", "usage": usage(64, 6)},
         },
         {
             "match": {"userMessage": "broken", "hasToolResult": False},
-            "response": {**_calls("fail", "{}"), "usage": _usage(40, 5)},
+            "response": {**calls("fail", "{}"), "usage": usage(40, 5)},
         },
         {
             "match": {"userMessage": "broken", "hasToolResult": True},
-            "response": {"content": "It does not work.", "usage": _usage(44, 4)},
+            "response": {"content": "It does not work.", "usage": usage(44, 4)},
         },
         {
             "match": {"userMessage": "limited"},
             "response": {"error": {"message": "Slow down.", "type": "rate_limit_error"}, "status": 429},
         },
-        {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": _usage(12, 3)}},
+        {"match": {"userMessage": "hello"}, "response": {"content": "Hi there.", "usage": usage(12, 3)}},
     ]
