@@ -113,8 +113,10 @@ class Pipeline:
         )
 
     def _turn_of(self, span: ReadableSpan) -> str | None:
-        attributes: Mapping[str, Any] = span.attributes or {}
-        return {**self._unseen(span), **attributes}.get(PANDAPROBE_TRACE_ID)
+        attributes: Any = span.attributes or {}
+        # A copy, because every look-up in the SDK's attributes runs in Python.
+        turn = attributes.copy().get(PANDAPROBE_TRACE_ID)
+        return turn or self._unseen(span).get(PANDAPROBE_TRACE_ID)
 
     def _spool(self) -> None:
         selected = self.stats.selected
