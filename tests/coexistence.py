@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,8 @@ SPANS = {"request", "chat m", "below", "in a pool", "failing"}
 STAMP = {"session.id", "user.id"}
 # What differs between any two runs.
 VOLATILE = {"process_id", "runtime-id", "tracestate", "_dd.p.tid"}
+# Logfire announces what is still open when a batch is due, 100 ms after it was set up: on a busy machine.
+PASSING = ("logfire.span_type", "pending_span")
 
 
 class Neighbour(NamedTuple):
@@ -139,7 +142,7 @@ class Run:
             )
         assert process.returncode == 0, process.stderr
         self.errors = process.stderr
-        self.theirs = theirs.spans
+        self.theirs = [span for span in theirs.spans if PASSING not in attributes_of(span).items()]
         self.ours = ours.spans
 
     def seen_by_them(self, without: Sequence[str] = ()) -> list[Seen]:
@@ -168,7 +171,9 @@ def _seen(spans: list[Any], without: set[str]) -> list[Seen]:
 
 def check(neighbour: Neighbour, baseline: Run, both: Run) -> None:
     """Theirs receives what it received without us; PandaProbe receives its own, once, in the session."""
-    assert both.seen_by_them({*STAMP, *neighbour.leaves}) == baseline.seen_by_them(), both.errors
+    before, after = baseline.seen_by_them(), both.seen_by_them({*STAMP, *neighbour.leaves})
+    missing, more = Counter(before) - Counter(after), Counter(after) - Counter(before)
+    assert not missing + more, f"missing: {[*missing]}\nmore: {[*more]}\n{both.errors}"
     expected = {"all": SPANS, "none": set[str](), "the same": {span.name for span in baseline.theirs}}
     assert sorted(span.name for span in both.ours) == sorted(expected[neighbour.arrives]), both.errors
     assert all(attributes_of(span)["session.id"] == "s" for span in both.ours)
