@@ -3,6 +3,7 @@
 import base64
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -61,6 +62,7 @@ ANSWERS: dict[str, Any] = {
         "usage_info": {"pages_processed": 1},
     },
     "/messages/count_tokens": {"input_tokens": 12},
+    "/rerank": {"id": "r", "results": [{"index": 0, "relevance_score": 0.5}], "meta": {}},
     ":countTokens": {"totalTokens": 12},
     ":predict": {"predictions": [{"bytesBase64Encoded": BASE64, "mimeType": "image/png"}]},
 }
@@ -89,7 +91,9 @@ class Row:
     @property
     def counted(self) -> bool:
         """Whether the answer says its tokens."""
-        return self.method.endswith((".generate", ".edit", "transcriptions.create", ".complete"))
+        return self.method.endswith(
+            (".generate", ".edit", "transcriptions.create", ".complete", "image_generation")
+        )
 
 
 def counts(method: str, prompt: str, asked: dict[str, Any], told: str = "12") -> Row:
@@ -148,10 +152,37 @@ MISTRAL = [
     ),
     makes("audio.transcriptions.complete", "model", {"file": FILE}, "Hello.", "text"),
 ]
-SURFACES = {"openai": OPENAI, "anthropic": ANTHROPIC, "gemini": GEMINI, "mistral": MISTRAL}
+LITE = {"model": "openai/m", "api_base": "{url}/v1", "api_key": "none"}
+LITELLM = [
+    makes("image_generation", "prompt", LITE, SUMMARY, "image"),
+    makes("speech", "input", {**LITE, "voice": "alloy"}, SPEECH, "speech"),
+    makes("transcription", "prompt", {**LITE, "file": ("a.mp3", MEDIA)}, "Hello.", "text"),
+    judges("moderation", "input", LITE, "moderation", "hate"),
+    Row(
+        "rerank",
+        "query",
+        {"model": "cohere/m", "api_base": "{url}/v1/rerank", "api_key": "none", "documents": ["a"]},
+        "rerank",
+        "0.5",
+        kind="RETRIEVER",
+    ),
+]
+SURFACES = {
+    "openai": OPENAI,
+    "anthropic": ANTHROPIC,
+    "gemini": GEMINI,
+    "mistral": MISTRAL,
+    "litellm": LITELLM,
+}
+# litellm warns of itself at many places.
+MARKS = {"litellm": pytest.mark.filterwarnings("ignore")}
 ROWS = [
     pytest.param(
-        provider, row, asynchronous, id=f"{provider} {row.method} {'async' if asynchronous else 'sync'}"
+        provider,
+        row,
+        asynchronous,
+        id=f"{provider} {row.method} {'async' if asynchronous else 'sync'}",
+        marks=MARKS.get(provider, ()),
     )
     for provider, rows in SURFACES.items()
     for row in rows
@@ -174,6 +205,10 @@ def client(provider: str, url: str, asynchronous: bool, images: bool = False) ->
         anthropic = pytest.importorskip("anthropic")
         kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
         return kind(base_url=url, api_key="none", max_retries=0)
+    if provider == "litellm":
+        # Else it fetches prices from GitHub as it is imported.
+        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+        return pytest.importorskip("litellm")
     if provider == "gemini":
         genai = pytest.importorskip("google.genai")
         options = {"base_url": url, "api_version": "v1beta"}
@@ -191,6 +226,8 @@ def surface(provider: str, row: Row, asynchronous: bool) -> Callable[[Any, dict[
         path = f"aio.{path}"
     if asynchronous and provider == "mistral":
         path = f"{path}_async"
+    if asynchronous and provider == "litellm":
+        path = f"a{path}"
 
     def call(made: Any, asked: dict[str, Any]) -> Any:
         method: Any = made
@@ -216,7 +253,9 @@ def _seen(result: Any) -> Any:
 
 
 async def finish(provider: str, made: Any) -> None:
-    if provider == "mistral":
+    if provider == "litellm":
+        wrappers.unwrap(made)
+    elif provider == "mistral":
         made.__exit__(None, None, None)
         await made.__aexit__(None, None, None)
     elif provider == "gemini":
@@ -226,16 +265,19 @@ async def finish(provider: str, made: Any) -> None:
         await close([made])
 
 
-def request(row: Row, prompt: str = "Hello.") -> dict[str, Any]:
-    return {**row.asked, row.prompt: prompt}
+def request(row: Row, api: str, prompt: str = "Hello.") -> dict[str, Any]:
+    asked = {**row.asked, row.prompt: prompt}
+    if "api_base" in asked:
+        asked["api_base"] = asked["api_base"].replace("{url}", api)
+    return asked
 
 
 @pytest.mark.parametrize(("provider", "row", "asynchronous"), ROWS)
 async def test_an_answer(api: str, provider: str, row: Row, asynchronous: bool, spans: Captured) -> None:
     made = client(provider, api, asynchronous, "images" in row.method)
     call = surface(provider, row, asynchronous)
-    plain = await outcome(call, made, request(row))
-    seen, span = await run_in_session(spans, call, wrap(provider)(made), request(row))
+    plain = await outcome(call, made, request(row, api))
+    seen, span = await run_in_session(spans, call, wrap(provider)(made), request(row, api))
     await finish(provider, made)
     assert lasting(seen[1]) == lasting(plain[1])
     assert seen[0] == "answer"
@@ -262,7 +304,7 @@ async def test_an_error_of_the_api(
 ) -> None:
     made = wrap(provider)(client(provider, api, asynchronous, "images" in row.method))
     call = surface(provider, row, asynchronous)
-    seen, span = await run_in_session(spans, call, made, request(row, "too many"))
+    seen, span = await run_in_session(spans, call, made, request(row, api, "too many"))
     await finish(provider, made)
     assert seen[1] == 429
     assert span.status.status_code is StatusCode.ERROR
@@ -282,11 +324,13 @@ def failing(*modules: ModuleType) -> list[Step]:
 async def test_no_fault_of_it_reaches_the_caller(api: str, step: Step, spans: Captured) -> None:
     made = client("openai", api, False)
     rows = [row for row in OPENAI if "speech" not in row.method]
-    plain = [await outcome(surface("openai", row, False), made, request(row)) for row in rows]
+    plain = [await outcome(surface("openai", row, False), made, request(row, api)) for row in rows]
     with step.failing():
         wrap("openai")(made)
         for row, expected in zip(rows, plain, strict=True):
-            assert await outcome(surface("openai", row, False), made, request(row)) == expected, row.method
+            assert await outcome(surface("openai", row, False), made, request(row, api)) == expected, (
+                row.method
+            )
     await close([made])
 
 
