@@ -46,10 +46,11 @@ def wrap_mistral(
 
         client = wrap_mistral(Mistral(api_key=...))
 
-    `chat`, `agents` and `fim` with their streams and `_async` twins, `embeddings`, `ocr`, `classifiers` and transcriptions. Spans and attributes
-    follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
-    `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Spans
-    that the SDK would make itself for the same calls, where they would arrive beside these, are left out.
+    `chat`, `agents` and `fim` with their streams, `embeddings`, `ocr`, `classifiers` and transcriptions, with
+    their `_async` twins. Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the
+    messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
+    `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Spans that the SDK would make itself
+    for the same calls, where they would arrive beside these, are left out.
 
     Args:
         client: A `mistralai.Mistral`, from version 3 on `mistralai.client.Mistral`. Wrapping it twice is the
