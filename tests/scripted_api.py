@@ -15,17 +15,20 @@ _STREAM = re.compile(rb'"stream":? *(?:\r\n\r\n)?true')
 
 
 @contextmanager
-def running(answers: Mapping[str, Any]) -> Iterator[str]:
+def running(answers: Mapping[str, Any], sent: list[bytes] | None = None) -> Iterator[str]:
     """Its URL.
 
     Args:
         answers: The end of a path -> what is answered: JSON, bytes of audio, or a text of
             events; with `#stream` behind the path, where a stream is asked for.
+        sent: Gets what is sent.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = self.rfile.read(int(self.headers["content-length"]))
+            if sent is not None:
+                sent.append(asked)
             path = self.path.partition("?")[0]
             # Of several, the longest.
             end = max((end for end in answers if path.endswith(end)), key=len)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -316,11 +316,7 @@ def wrap(provider: str) -> Any:
     return getattr(wrappers, f"wrap_{provider}")
 
 
-def failing(*modules: ModuleType) -> list[Step]:
-    return each_step_failing(*modules)
-
-
-@pytest.mark.parametrize("step", failing(_operations, _media), ids=str)
+@pytest.mark.parametrize("step", each_step_failing(_operations, _media), ids=str)
 async def test_no_fault_of_it_reaches_the_caller(api: str, step: Step, spans: Captured) -> None:
     made = client("openai", api, False)
     rows = [row for row in OPENAI if "speech" not in row.method]
@@ -346,3 +342,19 @@ def test_content_stays_away_where_it_is_not_wanted(
         assert not [
             key for key in attributes(span) if "messages" in key or ("put" in key and "pandaprobe" in key)
         ]
+
+
+def test_an_open_file_is_sent_whole_and_told_by_its_name(tmp_path: Path, spans: Captured) -> None:
+    openai = pytest.importorskip("openai")
+    path = tmp_path / "a.mp3"
+    path.write_bytes(MEDIA)
+    sent: list[bytes] = []
+    with (
+        scripted_api.running(ANSWERS, sent) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as made,
+        path.open("rb") as file,
+    ):
+        wrap("openai")(made).audio.transcriptions.create(model="m", file=file)
+    (body,) = sent
+    assert MEDIA in body
+    assert "[a.mp3]" in attributes(spans.spans[0])["gen_ai.input.messages"]
