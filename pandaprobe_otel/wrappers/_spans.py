@@ -83,9 +83,14 @@ def put_parameters(invocation: Any, parameters: Mapping[str, Any]) -> None:
 
 
 def _readable_twice(kwargs: Kwargs) -> Kwargs:
-    """Parameters that may be generators, as lists: the span reads them before the request does."""
+    """Parameters that may be generators, as lists: the span reads them before the request does.
+
+    An open file is an iterator too, but only its name is read.
+    """
     return {
-        name: list(cast("Iterator[Any]", value)) if isinstance(value, Iterator) else value
+        name: list(cast("Iterator[Any]", value))
+        if isinstance(value, Iterator) and not hasattr(cast("Any", value), "read")
+        else value
         for name, value in kwargs.items()
     }
 

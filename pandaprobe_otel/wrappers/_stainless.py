@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from .. import guard
 from . import _calls
-from ._wrapping import Wrapping
+from ._wrapping import OnFirstUse, Wrapping
 
 # Resource -> method -> the name of what traces it.
 Surface = Mapping[str, Mapping[str, str]]
@@ -31,13 +31,12 @@ def wrap_client(
     for path in surface.keys() - later:
         _wrap_resource(client, path, surface[path], wrapping, tracers)
     if later:
-
+        # Loading it takes 0.7 s with openai 3.
         def wrap_beta() -> None:
             for path in later:
                 _wrap_resource(client, path, surface[path], wrapping, tracers)
 
-        vars(client)["beta"] = stand_in = _OnFirstUse(client, wrap_beta)
-        wrapping.at_undo(stand_in.go)
+        wrapping.on_first_use(client, "beta", wrap_beta)
 
     def copied(wrapped: Any, _: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
         copy = wrapped(*args, **kwargs)
@@ -66,6 +65,12 @@ def wrap_classes(homes: Mapping[str, str], surface: Surface, wrapping: Wrapping,
                     wrapping.method(resource, method, traced)
 
 
+def server(resource: Any) -> tuple[str | None, int | None]:
+    """Where a resource's client sends its requests; unknown where the user put a function in its place."""
+    url = getattr(getattr(resource, "_client", None), "base_url", None)
+    return getattr(url, "host", None), getattr(url, "port", None)
+
+
 @guard.never_raises
 def _wrap_resource(
     client: Any, path: str, methods: Mapping[str, str], wrapping: Wrapping, tracers: Tracers
@@ -84,24 +89,6 @@ def _forget_views(client: object, surface: Surface) -> None:
         node = client
         for name in ("", *path.split(".")):
             node = vars(node).get(name) if name else node
-            if node is None or isinstance(node, _OnFirstUse):
+            if node is None or isinstance(node, OnFirstUse):
                 break
             _calls.forget_cached(node, *_VIEWS)
-
-
-class _OnFirstUse:
-    """Stands for `client.beta` until something of it is used: loading it takes 0.7 s with openai 3."""
-
-    def __init__(self, client: Any, wrap: Callable[[], None]) -> None:
-        self._client = client
-        self._wrap = wrap
-
-    def go(self) -> None:
-        held = cast("dict[str, Any]", vars(self._client))
-        if held.get("beta") is self:
-            del held["beta"]
-
-    def __getattr__(self, name: str) -> Any:
-        self.go()
-        self._wrap()
-        return getattr(self._client.beta, name)

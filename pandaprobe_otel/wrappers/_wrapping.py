@@ -1,7 +1,7 @@
 """What was put around one client, or around a package's classes: made once, replaced, taken away."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .. import guard
 from ..tracing.labels import Labels
@@ -29,6 +29,11 @@ class Wrapping:
         _calls.wrap_method(target, name, traced)
         self.at_undo(lambda: _calls.unwrap_method(target, name))
 
+    def on_first_use(self, client: object, name: str, wrap: Callable[[], None]) -> None:
+        """Has an attribute of a client wrapped when something of it is used, since loading it takes long."""
+        vars(client)[name] = stand_in = OnFirstUse(client, name, wrap)
+        self.at_undo(stand_in.go)
+
     def at_undo(self, do: Callable[[], object]) -> None:
         """Has something done when the wrapping is undone; what came last is undone first."""
         self._undoing.append(do)
@@ -37,6 +42,26 @@ class Wrapping:
         """Puts everything back as it was."""
         while self._undoing:
             self._undoing.pop()()
+
+
+class OnFirstUse:
+    """Stands for an attribute of a client until something of it is used."""
+
+    def __init__(self, client: Any, name: str, wrap: Callable[[], None]) -> None:
+        self._client = client
+        self._name = name
+        self._wrap = wrap
+
+    def go(self) -> None:
+        """Leaves its place to what it stands for."""
+        held = cast("dict[str, Any]", vars(self._client))
+        if held.get(self._name) is self:
+            del held[self._name]
+
+    def __getattr__(self, name: str) -> Any:
+        self.go()
+        self._wrap()
+        return getattr(getattr(self._client, self._name), name)
 
 
 @guard.never_raises

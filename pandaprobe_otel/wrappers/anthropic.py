@@ -10,8 +10,9 @@ from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _genai, _stainless
+from . import _calls, _genai, _operations, _spans, _stainless
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 # Resource -> method -> patch function, as the official instrumentation pairs them. The patch functions
 # for AsyncAnthropic have `async_` in front.
-_MESSAGES = {"create": "messages_create", "parse": "messages_create", "stream": "messages_stream"}
+_MESSAGES = {
+    "create": "messages_create",
+    "parse": "messages_create",
+    "stream": "messages_stream",
+    "count_tokens": "count_tokens",
+}
 _SURFACE = {"messages": _MESSAGES, "beta.messages": _MESSAGES}
 _CLASSES = {
     "messages": "Messages anthropic.resources.messages",
@@ -116,6 +122,10 @@ def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
 
     @cache
     def tracer(patch: str) -> _calls.Traced | None:
+        if patch.endswith("count_tokens"):
+            # The official instrumentation has none.
+            make = _spans.traced_async if patch.startswith("async_") else _spans.traced
+            return _unless_native(make(_COUNT, wrapping.recorder, "wrap_anthropic"), wrapping.recorder.labels)
         traced = _genai.official("anthropic", patch, wrapping.recorder, _begins)
         return None if traced is None else _unless_native(traced, wrapping.recorder.labels)
 
@@ -155,6 +165,18 @@ def _has_native_spans(client: Any) -> bool:
     return told["traces"]["content_mode"] == "content" or not told.keys().isdisjoint(
         {"tracer_provider", "conversation_id"}
     )
+
+
+def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | None]:
+    return "anthropic", *_stainless.server(resource)
+
+
+_COUNT = _operations.shape(
+    _operations.Operation(
+        "count_tokens", ("system", "messages", "tools"), ("input_tokens",), kind=SpanKind.OTHER
+    ),
+    _server,
+)
 
 
 def _begins(event: Any) -> bool:

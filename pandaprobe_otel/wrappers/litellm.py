@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from wrapt import register_post_import_hook
 
-from ..attributes import PANDAPROBE_COST
+from ..attributes import PANDAPROBE_COST, SpanKind
 from ..tracing.labels import Id, Labels
 from ..tracing.values import to_json
-from . import _calls, _chat, _genai, _responses, _spans
+from . import _calls, _chat, _genai, _operations, _responses, _spans
 from ._chat_messages import field, items
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
 from ._instrumentor import Instrumentor
@@ -53,7 +53,8 @@ def wrap_litellm(
         wrap_litellm()
         litellm.completion(model="gpt-5.4-nano", messages=[...])
 
-    `completion`, `responses`, `text_completion`, `embedding` and their async twins. A function that was
+    `completion`, `responses`, `text_completion`, `embedding`, images, speech, transcriptions, `moderation`,
+    `rerank` and their async twins. A function that was
     imported before (`from litellm import completion`) cannot be reached: wrap first, or call it as
     `litellm.completion`. What litellm calls inside, such as a wrapped OpenAI client, makes no second span.
     Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
@@ -214,6 +215,13 @@ class _ResponseReader(_responses.ResponseReader):
         _put_cost(invocation, field(field(self.answer, "usage"), "cost"))
 
 
+def _operation(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
+    def server(_: Any, request: _calls.Kwargs) -> tuple[str, str | None, int | None]:
+        return _provider(request), *_server(request)
+
+    return _operations.shape(_operations.Operation(name, asked, told, **more), server)
+
+
 # Function -> how it reads, as does its async twin with an `a` in front.
 _SURFACE = {
     "completion": _spans.Shape(partial(_start, "chat"), _ask, _answer, _Reader),
@@ -222,4 +230,17 @@ _SURFACE = {
     ),
     "text_completion": _spans.Shape(partial(_start, "text_completion"), _ask_for_text, _answer, _Reader),
     "embedding": _spans.Shape(_start_embedding, _ask_to_embed, _answer_with_embeddings),
+    "image_generation": _operation(
+        "generate_content", ("prompt",), ("data",), output_type="image", parameters=("n", "size", "quality")
+    ),
+    "speech": _operation(
+        "generate_content", ("input",), (), output_type="speech", parameters=("voice", "response_format")
+    ),
+    "transcription": _operation(
+        "generate_content", ("file", "prompt"), ("text",), output_type="text", parameters=("language",)
+    ),
+    "moderation": _operation("moderation", ("input",), ("results",), kind=SpanKind.OTHER),
+    "rerank": _operation(
+        "rerank", ("query", "documents"), ("results",), kind=SpanKind.RETRIEVER, parameters=("top_n",)
+    ),
 }

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from opentelemetry.trace import get_tracer_provider
 
-from .. import runtime
-from ..attributes import GEN_AI_AGENT_ID
+from .. import guard, runtime
+from ..attributes import GEN_AI_AGENT_ID, SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _spans
+from . import _calls, _chat, _genai, _operations, _spans
 from ._chat_messages import field
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
 from ._instrumentor import Instrumentor
@@ -45,10 +46,11 @@ def wrap_mistral(
 
         client = wrap_mistral(Mistral(api_key=...))
 
-    `chat`, `agents` and `fim` with their streams and `_async` twins, and `embeddings`. Spans and attributes
-    follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
-    `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Spans
-    that the SDK would make itself for the same calls, where they would arrive beside these, are left out.
+    `chat`, `agents` and `fim` with their streams, `embeddings`, `ocr`, `classifiers` and transcriptions, with
+    their `_async` twins. Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the
+    messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
+    `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Spans that the SDK would make itself
+    for the same calls, where they would arrive beside these, are left out.
 
     Args:
         client: A `mistralai.Mistral`, from version 3 on `mistralai.client.Mistral`. Wrapping it twice is the
@@ -86,7 +88,7 @@ class MistralInstrumentor(Instrumentor):
 
     def fill(self, wrapping: Wrapping) -> None:
         for resource, (kind, shapes) in _SURFACE.items():
-            _wrap_methods(getattr(_sdk(resource), kind), shapes, wrapping)
+            _wrap_methods(getattr(_sdk(resource.rpartition(".")[2]), kind), shapes, wrapping)
         for native in _native():
             wrapping.method(native, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
 
@@ -101,10 +103,22 @@ def _sdk(module: str) -> Any:
 
 def _fill(client: Any, wrapping: Wrapping) -> None:
     for resource, (_, shapes) in _SURFACE.items():
-        _wrap_methods(getattr(client, resource), shapes, wrapping)
+        home, nested, _ = resource.partition(".")
+        wrap_resource = partial(_wrap_resource, client, resource, shapes, wrapping)
+        if nested and home not in vars(client):
+            wrapping.on_first_use(client, home, wrap_resource)
+        else:
+            wrap_resource()
     for hook in client.sdk_configuration._hooks.before_request_hooks:
         if isinstance(hook, _native()):
             wrapping.method(hook, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
+
+
+@guard.never_raises
+def _wrap_resource(
+    client: Any, resource: str, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping
+) -> None:
+    _wrap_methods(attrgetter(resource)(client), shapes, wrapping)
 
 
 def _wrap_methods(target: Any, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping) -> None:
@@ -199,6 +213,22 @@ def _shapes(operation: str, ask: Any) -> dict[str, _spans.Shape]:
     }
 
 
+def _operation(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
+    def server(resource: Any, request: _calls.Kwargs) -> tuple[str, str | None, int | None]:
+        return _PROVIDER, *_server(resource, request)
+
+    return _operations.shape(_operations.Operation(name, asked, told, **more), server)
+
+
+_MODERATION = _operation("moderation", ("inputs",), ("results",), kind=SpanKind.OTHER)
+_CLASSIFICATION = _operation("classification", ("inputs", "input"), ("results",), kind=SpanKind.OTHER)
+_TRANSCRIPTION = _operation(
+    "generate_content",
+    ("file", "file_url", "file_id"),
+    ("text",),
+    output_type="text",
+    parameters=("language", "temperature", "timestamp_granularities"),
+)
 # Resource -> its class, and how each of its methods reads. `parse` goes through `complete`.
 _SURFACE: dict[str, tuple[str, dict[str, _spans.Shape]]] = {
     "chat": ("Chat", _shapes("chat", _ask)),
@@ -207,5 +237,22 @@ _SURFACE: dict[str, tuple[str, dict[str, _spans.Shape]]] = {
     "embeddings": (
         "Embeddings",
         {"create": _spans.Shape(_start_embedding, _ask_to_embed, _chat.put_embedding)},
+    ),
+    "ocr": (
+        "Ocr",
+        {"process": _operation("ocr", ("document",), ("pages", "usage_info"), kind=SpanKind.OTHER)},
+    ),
+    "classifiers": (
+        "Classifiers",
+        {
+            "moderate": _MODERATION,
+            "moderate_chat": _MODERATION,
+            "classify": _CLASSIFICATION,
+            "classify_chat": _CLASSIFICATION,
+        },
+    ),
+    "audio.transcriptions": (
+        "Transcriptions",
+        {"complete": _TRANSCRIPTION},
     ),
 }

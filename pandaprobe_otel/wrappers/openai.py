@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _spans, _stainless
+from . import _calls, _chat, _genai, _operations, _spans, _stainless
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -32,13 +33,26 @@ _SURFACE = {
         "stream": "responses_stream",
         "retrieve": "responses_retrieve",
     },
+    "images": {"generate": "generate_image", "edit": "edit_image"},
+    "audio.speech": {"create": "speech"},
+    "audio.transcriptions": {"create": "transcription"},
+    "audio.translations": {"create": "transcription"},
+    "moderations": {"create": "moderation"},
 }
 _CLASSES = {
     "chat.completions": "Completions openai.resources.chat.completions",
     "completions": "Completions openai.resources.completions",
     "embeddings": "Embeddings openai.resources.embeddings",
     "responses": "Responses openai.resources.responses",
+    "images": "Images openai.resources.images",
+    "audio.speech": "Speech openai.resources.audio.speech",
+    "audio.transcriptions": "Transcriptions openai.resources.audio.transcriptions",
+    "audio.translations": "Translations openai.resources.audio.translations",
+    "moderations": "Moderations openai.resources.moderations",
 }
+_IMAGE = ("n", "size", "quality", "background", "output_format", "style")
+_PICTURES = ("data", "b64_json")
+_AZURE = "azure.ai.openai"
 # Parameters that the SDK takes as any iterable.
 _ITERABLES = frozenset({"messages", "tools", "input"})
 # What of a chunk's delta is the answer; compatible APIs send reasoning as one of the last two.
@@ -124,21 +138,24 @@ class OpenAIInstrumentor(Instrumentor):
 
 
 def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
+    on_azure = wrapping.recorder.of_provider(_AZURE)
+
     @cache
     def tracer(patch: str) -> _calls.Traced | None:
-        if patch.endswith("text_completion"):
-            # The official instrumentation has none.
-            make = _spans.traced_async if patch.startswith("async_") else _spans.traced
-            return make(_TEXT, wrapping.recorder, "wrap_openai")
+        make = _spans.traced_async if patch.startswith("async_") else _spans.traced
+        if (shape := _OWN.get(patch.removeprefix("async_"))) is not None:
+            return make(shape, wrapping.recorder, "wrap_openai")
         traced = _genai.official("openai", patch, wrapping.recorder, _begins)
-        return None if traced is None else _reading_once(traced)
+        azure = _genai.official("openai", patch, on_azure, _begins)
+        return None if traced is None or azure is None else _reading_once(traced, azure)
 
     return tracer
 
 
-def _reading_once(traced: _calls.Traced) -> _calls.Traced:
+def _reading_once(traced: _calls.Traced, azure: _calls.Traced) -> _calls.Traced:
     def call(wrapped: Callable[..., Any], instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
-        return traced(wrapped, instance, args, {name: _readable_twice(name, kwargs[name]) for name in kwargs})
+        trace = azure if _provider(instance) == _AZURE else traced
+        return trace(wrapped, instance, args, {name: _readable_twice(name, kwargs[name]) for name in kwargs})
 
     return call
 
@@ -148,14 +165,25 @@ def _readable_twice(name: str, value: Any) -> Any:
     return list(cast(Iterator[Any], value)) if name in _ITERABLES and isinstance(value, Iterator) else value
 
 
+def _provider(resource: Any) -> str:
+    import openai
+
+    client = getattr(resource, "_client", None)
+    return _AZURE if isinstance(client, (openai.AzureOpenAI, openai.AsyncAzureOpenAI)) else "openai"
+
+
+def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | None]:
+    return _provider(resource), *_stainless.server(resource)
+
+
 def _start_text(handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
-    url = resource._client.base_url
+    provider, address, port = _server(resource, request)
     return handler.inference(
-        "openai",
+        provider,
         request_model=request.get("model"),
         operation_name="text_completion",
-        server_address=url.host,
-        server_port=url.port,
+        server_address=address,
+        server_port=port,
     )
 
 
@@ -165,7 +193,39 @@ def _ask_text(invocation: Any, request: _calls.Kwargs) -> None:
     _chat.put_request(invocation, {**request, "messages": [{"role": "user", "content": t} for t in texts]})
 
 
-_TEXT = _spans.Shape(_start_text, _ask_text, _chat.put_answer, _chat.ChatReader)
+def _own(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
+    return _operations.shape(_operations.Operation(name, asked, told, **more), _server)
+
+
+# What the official instrumentation has no patch function for.
+_OWN = {
+    "text_completion": _spans.Shape(_start_text, _ask_text, _chat.put_answer, _chat.ChatReader),
+    "generate_image": _own(
+        "generate_content", ("prompt",), _PICTURES, output_type="image", parameters=_IMAGE
+    ),
+    "edit_image": _own(
+        "generate_content",
+        ("prompt", "image", "mask"),
+        _PICTURES,
+        output_type="image",
+        parameters=_IMAGE,
+    ),
+    "speech": _own(
+        "generate_content",
+        ("input", "instructions"),
+        (),
+        output_type="speech",
+        parameters=("voice", "response_format", "speed"),
+    ),
+    "transcription": _own(
+        "generate_content",
+        ("file", "prompt"),
+        ("text",),
+        output_type="text",
+        parameters=("language", "response_format", "temperature"),
+    ),
+    "moderation": _own("moderation", ("input",), ("results",), kind=SpanKind.OTHER),
+}
 
 
 def _begins(chunk: Any) -> bool:

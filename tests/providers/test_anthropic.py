@@ -4,6 +4,7 @@ import gc
 from typing import Any
 
 import pytest
+import scripted_api
 from aimock import AIMock
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
@@ -169,6 +170,26 @@ def test_labels_hold_for_streams_and_copies(client: Any, spans: Captured) -> Non
     made = [span for span in spans.spans if span is not inside]
     assert_session([span for span in made if span.name != "inside"], "mine")
     assert [attributes(span).get("pandaprobe.tags") for span in made if span.name != "inside"] == [("a",)] * 2
+
+
+@pytest.mark.parametrize("kind", ["AnthropicVertex", "AsyncAnthropicVertex"])
+async def test_vertex(kind: str, spans: Captured) -> None:
+    content = [{"type": "text", "text": ANSWER}]
+    usage = {"input_tokens": 12, "output_tokens": 7}
+    answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "content": content}
+    whole = {**answer, "stop_reason": "end_turn", "stop_sequence": None, "usage": usage}
+    create = SURFACES["messages.create"]
+    place = {"region": "global", "project_id": "p", "access_token": "none"}
+    with scripted_api.running({":rawPredict": whole}) as url:
+        client = wrap_anthropic(getattr(anthropic, kind)(base_url=url, max_retries=0, **place))
+        seen, span = await run_in_session(spans, create, client, ask("Hello."))
+        assert seen[1]["content"][0]["text"] == ANSWER
+        assert_answer(span, ANSWER, provider="anthropic", model=MODEL)
+        spans.spans.clear()
+        seen, span = await run_in_session(spans, create, client, ask("too many"))
+        assert seen == ("RateLimitError", 429)
+        assert_error(span, "RateLimitError")
+        await close([client])
 
 
 @pytest.fixture

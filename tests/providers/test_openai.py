@@ -150,7 +150,7 @@ async def test_a_stream_that_is_broken_off_is_no_failure(make: Any, name: str, s
 async def test_azure(mock: AIMock, name: str, kind: str, spans: Captured) -> None:
     client = getattr(openai, kind)(azure_endpoint=mock.url, api_version="2024-10-21", api_key="none")
     _, span = await run_in_session(spans, SURFACES[name], wrap_openai(client), ask(name, "Hello."))
-    assert_answer(span, ANSWER, provider="openai", model=MODEL)
+    assert_answer(span, ANSWER, provider="azure.ai.openai", model=MODEL)
     await close([client])
 
 

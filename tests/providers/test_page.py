@@ -8,6 +8,8 @@ import pytest
 
 from pandaprobe_otel import wrappers
 
+from . import test_operations
+
 PAGE = (Path(__file__).parents[2] / "docs/providers.md").read_text()
 SECTIONS = dict(re.findall(r"^### wrap_(\w+)\n(.*?)(?=^### |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
@@ -25,3 +27,12 @@ def test_the_page_has_the_surfaces_that_are_tested(provider: str) -> None:
 
 def test_the_page_has_no_wrapper_that_is_not_there() -> None:
     assert {f"wrap_{provider}" for provider in SECTIONS} <= set(wrappers.__all__)
+
+
+def test_the_page_has_what_is_asked_and_answered_once() -> None:
+    rows = re.findall(r"^\| (\w+) \| `(.+?)` \| `(.+?)` \| (.+?) \|$", PAGE, re.MULTILINE)
+    assert [(provider.lower(), method, operation, what) for provider, method, operation, what in rows] == [
+        (provider, row.method, row.operation, row.kind or f"LLM, `{row.output_type}`")
+        for provider, surfaces in test_operations.SURFACES.items()
+        for row in surfaces
+    ]

@@ -32,12 +32,18 @@ class Recorder:
     Args:
         scope: The name of the instrumentation scope.
         labels: Holds for every call.
+        provider: What the spans say in place of the provider that an instrumentation names.
     """
 
-    def __init__(self, scope: str, labels: Labels | None = None) -> None:
+    def __init__(self, scope: str, labels: Labels | None = None, provider: str | None = None) -> None:
         self.labels = labels or None
+        self._provider = provider
         self._scope = scope
         self._handlers: dict[str, TelemetryHandler] = {}
+
+    def of_provider(self, provider: str) -> "Recorder":
+        """One that differs in the provider that its spans name."""
+        return Recorder(self._scope, self.labels, provider)
 
     def handler(self) -> TelemetryHandler:
         """Starts spans, with message content or without, as it holds now."""
@@ -45,7 +51,7 @@ class Recorder:
         known = self._handlers.get(content)
         if known is None:
             known = copy(_handler(self._scope, content))
-            known.labels = self.labels
+            known.labels, known.provider = self.labels, self._provider
             self._handlers[content] = known
         return known
 
@@ -81,6 +87,7 @@ class _Handler(TelemetryHandler):
     """Starts each span in the session of its client, and puts the client's tags and metadata on it."""
 
     labels: Labels | None = None
+    provider: str | None = None
 
     def inference(self, *args: Any, **kwargs: Any) -> Any:
         invocation = self._start(super().inference, args, kwargs)
@@ -104,6 +111,8 @@ class _Handler(TelemetryHandler):
         return self._start(super().invoke_remote_agent, args, kwargs)
 
     def _start(self, start: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.provider is not None:
+            args, kwargs = args[1:], {**kwargs, "provider": self.provider}
         if self.labels is None:
             return start(*args, **kwargs)
         # A context instead of a block around the call, because a stream is read long after its call.

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.context import attach
 
+from ...attributes import SpanKind
 from ...session.decorating import Step
 from ...session.identity import current, open_frame, put_back
 from ...tracing.labels import Id, Labels
-from .. import _calls, _genai, _spans
+from .. import _calls, _genai, _operations, _spans
 from .._instrumentor import Instrumentor
 from .._wrapping import Wrapping, wrap
 from . import calls
@@ -28,6 +29,25 @@ _REQUESTS = {
     "_generate_content": _CONTENT,
     "_generate_content_stream": _CONTENT,
     "embed_content": _spans.Shape(calls.start_embedding, calls.ask_to_embed, calls.answer_with_embeddings),
+    "count_tokens": _operations.shape(
+        _operations.Operation(
+            "count_tokens",
+            ("contents", "config"),
+            ("total_tokens", "cached_content_token_count"),
+            kind=SpanKind.OTHER,
+        ),
+        calls.server,
+    ),
+    "generate_images": _operations.shape(
+        _operations.Operation(
+            "generate_content",
+            ("prompt",),
+            ("generated_images",),
+            output_type="image",
+            parameters=("config",),
+        ),
+        calls.server,
+    ),
 }
 
 

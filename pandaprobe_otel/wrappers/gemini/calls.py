@@ -35,7 +35,7 @@ _OTHERS = ("response_modalities", "cached_content", "service_tier", "media_resol
 
 def start(handler: _genai.TelemetryHandler, models: Any, request: Kwargs) -> InferenceInvocation:
     """The span of one request for content."""
-    provider, address, port = _server(models)
+    provider, address, port = server(models)
     return handler.inference(
         provider,
         request_model=field(request, "model"),
@@ -47,7 +47,7 @@ def start(handler: _genai.TelemetryHandler, models: Any, request: Kwargs) -> Inf
 
 def start_embedding(handler: _genai.TelemetryHandler, models: Any, request: Kwargs) -> EmbeddingInvocation:
     """The span of one request for embeddings."""
-    provider, address, port = _server(models)
+    provider, address, port = server(models)
     model = field(request, "model")
     return handler.embedding(provider, request_model=model, server_address=address, server_port=port)
 
@@ -187,7 +187,8 @@ def _sum(usage: Any, *names: str) -> int | None:
     return sum(counts) if counts else None
 
 
-def _server(models: Any) -> tuple[str, str | None, int | None]:
+def server(models: Any, _: Any = None) -> tuple[str, str | None, int | None]:
+    """The provider that is asked, its address and port."""
     client = models._api_client
     url = urlsplit(str(client._http_options.base_url or ""))
     return "gcp.vertex_ai" if client.vertexai else "gcp.gemini", url.hostname, url.port
