@@ -30,7 +30,7 @@ PROVIDERS = {
     ),
 }
 # The tables of surfaces, without what is the same for all of them.
-TABLES = " or ".join(f"test_{name}.py" for name in ("openai", "anthropic", "gemini", "mistral"))
+TABLES = " or ".join(f"test_{name}.py" for name in ("openai", "anthropic", "gemini", "mistral", "operations"))
 # Minutes of real time, or of properties of pure functions, in which hardly anything depends on versions.
 SLOW = ("faults", "setup/test_coexistence.py", "export/test_assembly.py", "export/test_mapping_clean.py")
 # Tests that need other packages.
