@@ -144,6 +144,14 @@ class _Named:
         self._step.stop()
 
 
+class _Guardrail(_Named):
+    def end(self, event: Any) -> None:
+        if self._tells:
+            # An answer that is refused is no failure of the guardrail.
+            self._step.set_output({"success": event.success, "error": event.error})
+        self._step.stop()
+
+
 def _crew(crew: Any, event: Any) -> Step:
     step = _Invocation(_recorder.handler().workflow(event.crew_name or "crew"))
     step.ask(_text(event.inputs) if event.inputs else "\n".join(task.description for task in crew.tasks))
@@ -202,6 +210,12 @@ def _tool(tool: Any, event: Any) -> Step:
     return _Tool(invocation)
 
 
+def _guardrail(source: Any, event: Any) -> Step:
+    # One of words has its whole description for a name.
+    name = event.guardrail_name if event.guardrail_type == "function" else event.guardrail_type
+    return _Guardrail("OTHER", f"guardrail {name}" if name else "guardrail", event.guardrail)
+
+
 def _search(source: Any, event: Any) -> Step:
     return _Named("RETRIEVER", event.type.removesuffix("_query_started"), event.query)
 
@@ -215,6 +229,7 @@ _STARTERS: dict[str, Callable[[Any, Any], Step]] = {
     "lite_agent_execution_started": _lite_agent,
     "llm_call_started": _model_call,
     "tool_usage_started": _tool,
+    "llm_guardrail_started": _guardrail,
     "knowledge_query_started": _search,
     "memory_query_started": _search,
 }

@@ -53,6 +53,15 @@ def scripts() -> list[dict[str, Any]]:
             "response": {"content": "The expert says hi.", "usage": usage(61, 5)},
         },
         {
+            "match": {"userMessage": "bill", "hasToolResult": False},
+            "response": {**calls("transfer_to_agent", '{"agent_name":"billing"}'), "usage": usage(45, 9)},
+        },
+        # What the first agent did is told to the other one as a user's word.
+        {
+            "match": {"userMessage": "transfer_to_agent"},
+            "response": {"content": "Billing here.", "usage": usage(70, 4)},
+        },
+        {
             "match": {"userMessage": "limited"},
             "response": {"error": {"message": "Slow down.", "type": "rate_limit_error"}, "status": 429},
         },

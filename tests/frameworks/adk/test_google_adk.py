@@ -114,6 +114,53 @@ async def test_gemini_traced_for_the_whole_process_makes_no_second_span_of_a_cal
     assert tree(spans.ended) == [*RUN, CALL, TOOL, "      lookup", CALL]
 
 
+async def test_streamed_run_is_the_same_tree(
+    conversation: Conversation, spans: Spans, models: Models
+) -> None:
+    await conversation.ask("What is the weather?", run_config=RunConfig(streaming_mode=StreamingMode.SSE))
+    assert tree(spans.ended) == [*RUN, CALL, TOOL, "      lookup", CALL]
+    assert_session(spans.ended, "thread-1")
+    assert spans.tokens() == models.served() == (114, 13)
+    last = [span for span in spans.ended if span.name.startswith("generate_content")][-1]
+    # In the pieces that it came in.
+    assert texts(last, "gen_ai.output.messages").replace(" | ", "") == "It is sunny in Paris."
+
+
+async def test_turns_with_memory_are_traces_of_one_session(
+    conversation: Conversation, spans: Spans, models: Models
+) -> None:
+    await conversation.open("thread-1")
+    for question in ("What is the weather?", "hello"):
+        async for _ in conversation.events(question, "thread-1"):
+            pass
+    assert tree(spans.ended) == [*RUN, CALL, TOOL, "      lookup", CALL, *RUN, CALL]
+    assert_session(spans.ended, "thread-1")
+    assert spans.tokens() == models.served() == (126, 16)
+    last = [span for span in spans.ended if span.name.startswith("generate_content")][-1]
+    asked = texts(last, "gen_ai.input.messages")
+    assert "What is the weather?" in asked
+    assert "It is sunny in Paris." in asked
+    courier = Courier()
+    courier.bring(spans.ended)
+    courier.wait(60)
+    turns = sorted(courier.receiver.traces.values(), key=lambda turn: turn["started_at"])
+    assert [turn["input"]["messages"][-1]["content"] for turn in turns] == ["What is the weather?", "hello"]
+    answers = [turn["output"]["messages"][-1]["content"] for turn in turns]
+    assert answers == ["It is sunny in Paris.", "Hi there."]
+
+
+async def test_agent_that_another_hands_over_to_is_in_the_same_run(
+    adapter: Any, spans: Spans, models: Models
+) -> None:
+    billing = Agent(name="billing", model=MODEL, description="Knows bills.")
+    conversation = Conversation(spans, sub_agents=[billing])
+    await conversation.ask("I have a bill.")
+    handed = [CALL, "    execute_tool transfer_to_agent"]
+    assert tree(spans.ended) == [*RUN, *handed, "  invoke_agent billing", CALL]
+    assert_session(spans.ended, "thread-1")
+    assert spans.tokens() == models.served() == (115, 13)
+
+
 async def test_messages_are_on_the_spans(conversation: Conversation, spans: Spans) -> None:
     await conversation.ask("What is the weather?")
     first, last = [span for span in spans.ended if span.name.startswith("generate_content")]

@@ -11,6 +11,8 @@ import pytest
 
 from ..conftest import calls, usage
 
+WORK = '{"task":"hello","context":"None.","coworker":"meteorologist"}'
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for ignored in (
@@ -48,6 +50,18 @@ def scripts() -> list[dict[str, Any]]:
         {
             "match": {"userMessage": "broken", "hasToolResult": True},
             "response": {"content": "It does not work.", "usage": usage(44, 4)},
+        },
+        {
+            "match": {"userMessage": "delegate", "hasToolResult": False},
+            "response": {**calls("delegate_work_to_coworker", WORK), "usage": usage(46, 9)},
+        },
+        {
+            "match": {"userMessage": "delegate", "hasToolResult": True},
+            "response": {"content": "They say hi.", "usage": usage(66, 5)},
+        },
+        {
+            "match": {"userMessage": "It is polite."},
+            "response": {"content": '{"valid": true, "feedback": null}', "usage": usage(30, 4)},
         },
         {
             "match": {"userMessage": "limited"},

@@ -278,9 +278,51 @@ def test_task_whose_answer_a_guardrail_refuses_is_tried_again_in_one_tree(agent:
 
     crew_of(agent, "Say hello.", guardrail=twice).kickoff(inputs("c-1"))
     assert len(answers) == 2
-    assert tree(spans.ended)[:2] == ["invoke_workflow forecast", "  task"]
-    assert tree(spans.ended).count("      chat gpt-4o") == 2
+    attempt = [f"    {AGENT[0]}", "      chat gpt-4o", "    guardrail twice"]
+    assert tree(spans.ended) == ["invoke_workflow forecast", "  task", *attempt, *attempt]
     assert_session(spans.ended, "c-1")
+    checks = [span.attributes or {} for span in spans.ended if span.name == "guardrail twice"]
+    told = [json.loads(str(check["pandaprobe.output"])) for check in checks]
+    assert [each["success"] for each in told] == [False, True]
+    assert {span.status.status_code for span in spans.ended} == {StatusCode.UNSET}
+
+
+def test_guardrail_that_asks_a_model_has_the_call_below_it(
+    agent: Agent, spans: Spans, models: Models
+) -> None:
+    crew_of(agent, "Say hello.", guardrail="It is polite.").kickoff(inputs("c-1"))
+    assert tree(spans.ended) == [
+        "invoke_workflow forecast",
+        "  task",
+        f"    {AGENT[0]}",
+        "      chat gpt-4o",
+        "    guardrail llm",
+        "      invoke_agent Guardrail Agent",
+        "        chat gpt-4o",
+    ]
+    assert_session(spans.ended, "c-1")
+    assert spans.tokens() == models.served()
+
+
+def test_agent_that_work_is_delegated_to_is_below_the_tool(
+    agent: Agent, spans: Spans, models: Models
+) -> None:
+    told: Any = {"role": "chief", "goal": "Delegate.", "backstory": "Old."}
+    chief = Agent(**told, llm=agent.llm, allow_delegation=True)
+    task = Task(description="Please delegate this.", expected_output="One line.", agent=chief)
+    Crew(agents=[chief, agent], tasks=[task], name="forecast").kickoff(inputs("c-1"))
+    assert tree(spans.ended) == [
+        "invoke_workflow forecast",
+        "  task",
+        "    invoke_agent chief",
+        "      chat gpt-4o",
+        "      execute_tool delegate_work_to_coworker",
+        f"        {AGENT[0]}",
+        "          chat gpt-4o",
+        "      chat gpt-4o",
+    ]
+    assert_session(spans.ended, "c-1")
+    assert spans.tokens() == models.served()
 
 
 def test_crew_inside_a_traced_function_is_a_part_of_its_turn(agent: Agent, spans: Spans) -> None:
