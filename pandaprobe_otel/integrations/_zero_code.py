@@ -3,14 +3,17 @@
 To import a framework only to trace it would cost every program seconds: CrewAI takes six.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Collection
 from typing import Any, ClassVar
 
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from wrapt import register_post_import_hook
 
-from .. import guard
+from .. import guard, runtime
 from ._adapter import Adapter
 
 
@@ -25,6 +28,9 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
     module: ClassVar[str]
     """The module that is imported by whoever uses the framework."""
 
+    official: ClassVar[str | None] = None
+    """The official instrumentation whose place it takes, by the name that users disable it by."""
+
     _is_wanted = False
     _adapter: Adapter | None = None
 
@@ -37,6 +43,13 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
 
     def _instrument(self, **kwargs: Any) -> None:
         self._is_wanted = True
+        if self.official is None:
+            self.wait()
+        else:
+            _last.append(self)
+
+    def wait(self) -> None:
+        """Starts the adapter when the framework is imported."""
         register_post_import_hook(self._imported, self.module)
 
     def _uninstrument(self, **kwargs: Any) -> None:
@@ -46,9 +59,25 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
 
     @guard.never_raises
     def _imported(self, module: object) -> None:
-        if self._is_wanted:
+        # A module of the program's own may have the same name.
+        if self._is_wanted and get_dependency_conflicts(self.instrumentation_dependencies()) is None:
             self._adapter = self.make()
             self._adapter.instrument()
+
+
+# They follow the official ones, which could not give way to them otherwise.
+_last: list[_Awaiting] = []
+
+
+def begin_last() -> None:
+    """Takes the places of official instrumentations, once all have begun."""
+    disabled = os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
+    names = {name.strip() for name in disabled}
+    while _last:
+        awaiting = _last.pop()
+        # Where PandaProbe gets nothing, others keep what they have.
+        if runtime.enabled() and awaiting.official not in names:
+            awaiting.wait()
 
 
 class GoogleADK(_Awaiting):
@@ -85,3 +114,35 @@ class ClaudeAgentSDK(_Awaiting):
         from .claude_agent_sdk import ClaudeAgentSDKAdapter
 
         return ClaudeAgentSDKAdapter()
+
+
+class LangChain(_Awaiting):
+    """Has `LangGraphCallbackHandler`, or that of LangChain, in every run."""
+
+    version = "langchain-core >= 1, < 2"
+    module = "langchain_core.callbacks"
+    official = "langchain"
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        return (self.version, "opentelemetry-instrumentation-genai-langchain >= 1.3b0, < 2")
+
+    def make(self) -> Adapter:
+        from ._langchain_everywhere import LangChainAdapter
+
+        return LangChainAdapter()
+
+
+class OpenAIAgents(_Awaiting):
+    """Starts `OpenAIAgentsAdapter`."""
+
+    version = "openai-agents >= 0.20, < 1"
+    module = "agents"
+    official = "openai_agents"
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        return (self.version, "opentelemetry-instrumentation-genai-openai >= 1.3b0, < 2")
+
+    def make(self) -> Adapter:
+        from .openai_agents import OpenAIAgentsAdapter
+
+        return OpenAIAgentsAdapter()

@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import Tracer, get_current_span
+from otlp_receiver import attributes_of
 
 from pandaprobe_otel import current_session
 from pandaprobe_otel.session.threads import carry_into_threads
@@ -22,6 +23,20 @@ def usage(read: int, written: int) -> dict[str, int]:
 def calls(name: str, arguments: str) -> dict[str, Any]:
     """An answer that calls a tool, in a script of the mock's."""
     return {"toolCalls": [{"name": name, "arguments": arguments, "id": f"call_{name}"}]}
+
+
+def arrived(spans: Any) -> list[str]:
+    """The tree of spans as OTLP has them, each with its session."""
+    below: dict[bytes, list[Any]] = {}
+    for span in sorted(spans, key=lambda span: span.start_time_unix_nano):
+        below.setdefault(span.parent_span_id, []).append(span)
+
+    def lines(parent: bytes, depth: int) -> Iterator[str]:
+        for span in below.get(parent, ()):
+            yield f"{'  ' * depth}{span.name} of {attributes_of(span).get('session.id')}"
+            yield from lines(span.span_id, depth + 1)
+
+    return list(lines(b"", 0))
 
 
 class Spans(SpanProcessor):

@@ -6,7 +6,7 @@ import in_process
 from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
 
-from ..conftest import Models
+from ..conftest import Models, arrived
 
 CHAT = """
 import asyncio, openai
@@ -29,6 +29,49 @@ def test_spans_are_of_the_session_of_their_group(models: Models) -> None:
     found = sorted((str(attributes_of(span).get("session.id")), span.name) for span in receiver.spans)
     run = ["chat gpt-4o", "invoke_agent desk", "invoke_workflow Agent workflow"]
     assert found == [(id, name) for id in ("group-1", "group-2") for name in run]
+
+
+HAND_OFF = """
+import asyncio, sys, openai
+from agents import Agent, GuardrailFunctionOutput, OpenAIResponsesModel, RunConfig, Runner, input_guardrail
+from agents import SQLiteSession
+
+if "by hand" in sys.argv:
+    import pandaprobe_otel
+    from pandaprobe_otel.integrations.openai_agents import OpenAIAgentsAdapter
+    pandaprobe_otel.init()
+    OpenAIAgentsAdapter().instrument()
+
+@input_guardrail
+def no_evil(context, agent, question):
+    return GuardrailFunctionOutput(None, tripwire_triggered=False)
+
+async def main():
+    model = OpenAIResponsesModel("gpt-4o", openai.AsyncOpenAI(api_key="none"))
+    billing = Agent("billing", model=model)
+    desk = Agent("desk", model=model, handoffs=[billing], input_guardrails=[no_evil])
+    memory = SQLiteSession("memory-1")
+    await Runner.run(desk, "I have a bill", session=memory)
+    memory.close()
+
+asyncio.run(main())
+"""
+
+
+def test_tree_is_that_of_the_adapter(models: Models) -> None:
+    told = {}
+    for how, under in (("no code", INSTRUMENT), ("by hand", ())):
+        with Receiver() as receiver:
+            environment = {"PANDAPROBE_ENDPOINT": receiver.url, "OPENAI_BASE_URL": models.openai}
+            program = f"import sys; sys.argv.append({how!r})\n{HAND_OFF}"
+            in_process.run(program, under=under, seconds=110, **environment)
+        told[how] = arrived(receiver.spans)
+    assert told["no code"] == told["by hand"]
+    names = {line.strip().removesuffix(" of memory-1") for line in told["no code"]}
+    assert names == {
+        *("invoke_workflow Agent workflow", "invoke_agent desk", "invoke_agent billing"),
+        *("chat gpt-4o", "guardrail no_evil", "handoff to billing"),
+    }
 
 
 CLAUDE = """
