@@ -22,7 +22,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from ..attributes import PANDAPROBE_SKIPPED
 from ..guard import warn_once
-from .redaction import Redaction, items_of
+from .redaction import Redaction
 
 _logger = logging.getLogger("pandaprobe_otel.export")
 
@@ -207,8 +207,8 @@ def _set(message: Message, name: str, value: object) -> None:
             setattr(message, name, _text(value))
 
 
-def _extend(messages: _Repeated[KeyValue], values: Mapping[str, Any] | None, depth: int = 0) -> None:
-    for key, value in items_of(values) if values else ():
+def _extend(messages: _Repeated[KeyValue], values: Mapping[str, Any], depth: int = 0) -> None:
+    for key, value in values.items():
         message = messages.add()
         try:
             message.key = key

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import ItemsView, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from opentelemetry.sdk.trace import Event
@@ -101,11 +101,11 @@ class Redaction:
         self._captures = capture_content
         self._media = MediaLimit(max_media_bytes)
 
-    def attributes(self, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    def attributes(self, values: Mapping[str, Any] | None) -> dict[str, Any]:
         """The attributes that may leave."""
         if not values:
             return {}
-        held = dict(items_of(values))
+        held = _copied(values)
         if not self._captures:
             held = {key: value for key, value in held.items() if not _is_content(key)}
         longest = self._media.characters
@@ -155,10 +155,10 @@ def _is_content(key: str) -> bool:
     return key in _CONTENTS or str(key).startswith(_CONTENT_PREFIXES)
 
 
-def items_of(values: Mapping[str, Any]) -> ItemsView[str, Any]:
-    """The items of any mapping, quickly."""
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         # The SDK's mappings iterate in Python, with a lookup for every key; they copy in C.
-        return cast("dict[str, Any]", values).copy().items()
+        copy = cast("dict[str, Any]", values).copy()
     except Exception:
-        return values.items()
+        return dict(values.items())
+    return copy if type(copy) is dict else dict(copy.items())
