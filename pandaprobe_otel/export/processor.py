@@ -40,7 +40,6 @@ class Pipeline:
     ) -> None:
         self.selection = selection = Selection(settings.export, settings.session_sample_rate, unseen)
         self._lineage = lineage
-        self._unseen = unseen
         self.exporter = exporter = PandaProbeSpanExporter(
             unseen=unseen,
             above=lambda span: lineage.above(span, selection),
@@ -74,10 +73,12 @@ class Pipeline:
         context = span.context
         if not context or not context.trace_flags.sampled:
             self._lineage.skip(span)
-        elif self.selection.selects(span) or self._lineage.is_needed(context.span_id):
+            return
+        said = self.selection.said_by(span)
+        if self.selection.selects(span, said) or self._lineage.is_needed(context.span_id):
             # `next` is one step for the interpreter, where `+= 1` is three.
             self.stats.selected = next(self._selected)
-            if span.parent is not None and not self._turn_of(span):
+            if span.parent is not None and PANDAPROBE_TRACE_ID not in said:
                 self._lineage.need_root(span)
             self._batches.on_end(span)
             if self._flush_on_trace_end and self._is_entry(span):
@@ -113,10 +114,7 @@ class Pipeline:
         )
 
     def _turn_of(self, span: ReadableSpan) -> str | None:
-        attributes: Any = span.attributes or {}
-        # A copy, because every look-up in the SDK's attributes runs in Python.
-        turn = attributes.copy().get(PANDAPROBE_TRACE_ID)
-        return turn or self._unseen(span).get(PANDAPROBE_TRACE_ID)
+        return self.selection.said_by(span).get(PANDAPROBE_TRACE_ID)
 
     def _spool(self) -> None:
         selected = self.stats.selected

@@ -33,23 +33,28 @@ class Selection:
         self._rate = session_sample_rate
         self._unseen = unseen
 
-    def selects(self, span: ReadableSpan) -> bool:
-        """Whether a span is to be sent, by what it says so far."""
+    def said_by(self, span: ReadableSpan) -> dict[str, Any]:
+        """What a span says so far, by its attributes and by its stamp."""
         attributes: Any = span.attributes or {}
         # A copy, because every look-up in the SDK's attributes runs in Python.
-        held: dict[str, Any] = attributes.copy()
-        if SESSION_ID not in held:
-            held |= self._unseen(span)
-        session_id = held.get(SESSION_ID)
+        said: dict[str, Any] = attributes.copy()
+        if SESSION_ID not in said or PANDAPROBE_TRACE_ID not in said:
+            said |= self._unseen(span)
+        return said
+
+    def selects(self, span: ReadableSpan, said: Mapping[str, Any] | None = None) -> bool:
+        """Whether a span is to be sent, by what it says so far."""
+        said = self.said_by(span) if said is None else said
+        session_id = said.get(SESSION_ID)
         if session_id is not None:
             if self._rate < 1 and not in_sample(str(session_id), self._rate):
                 return False
             if self._export == "session":
                 return True
-        if self._export == "all" or (self._export == "session" and PANDAPROBE_TRACE_ID in held):
+        if self._export == "all" or (self._export == "session" and PANDAPROBE_TRACE_ID in said):
             return True
         scope = span.instrumentation_scope
-        return says_genai(held, scope.name if scope else "")
+        return says_genai(said, scope.name if scope else "")
 
 
 @lru_cache(_REMEMBERED)
