@@ -40,9 +40,11 @@ bare.add_span_processor(BatchSpanProcessor(Nowhere(), max_export_batch_size=128)
 theirs, ours = bare.get_tracer("theirs"), trace.get_tracer("theirs")
 make(500)
 gc.disable()
+large = int(os.environ.get("LARGE", "0"))
 control, measured, control_cpus, cpus = [], [], [], []
 for window in range(8):
     pairs = []
+    if large: ours.start_span("large", attributes={"text": "x" * large}).end()
     for number in range(1000):
         pairs.append((timed(theirs), timed(ours)))
         if number % 20 == 0: time.sleep(0.001)
@@ -66,8 +68,9 @@ SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_00
         (None, {}, ""),
         ((503, {}, b""), {}, SMALL_FILES),
         ((503, {}, b""), {"PANDAPROBE_SPOOL_MAX_BYTES": "100000"}, ""),
+        ((200, {}, b""), {"LARGE": "20000000"}, ""),
     ],
-    ids=["no fault", "503", "401", "black hole", "disk full", "spool full"],
+    ids=["no fault", "503", "401", "black hole", "disk full", "spool full", "spans of 20 MB"],
 )
 def test_span_holds_its_thread_up_for_less_than_a_millisecond(
     run: Any, answer: Answer, environment: dict[str, str], before: str
