@@ -168,6 +168,9 @@ def current(context: Context | None = None) -> Identity:
     if frame is None and context is not None:
         frame = _frame_in(None)
     session, user = known = _of_frame(frame)
+    if session.source is Source.BLOCK and user.source is Source.BLOCK:
+        # Nothing is stronger.
+        return known
     if context is not None and Source.INBOUND in (session.source, user.source):
         # What came in holds in the context that it was read into, and less than a block that is open here.
         session, user = known = _inside(known, _of_frame(_frame_in(None)))

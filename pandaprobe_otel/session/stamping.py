@@ -50,7 +50,7 @@ class SessionSpanProcessor(SpanProcessor):
         stamp = _stamp(parent_context)
         if not stamp:
             return
-        if span.parent is not None and span.parent.is_remote:
+        if PANDAPROBE_TRACE_ID in stamp and span.parent is not None and span.parent.is_remote:
             stamp = _stamp_below(span.parent, stamp, turn_in(parent_context))
         attributes: Any = span.attributes
         # A copy, because the SDK's attributes raise and catch an exception for every key that is missing.
@@ -95,7 +95,7 @@ def _stamp(context: Context | None) -> Mapping[str, str]:
 
 def _stamp_below(parent: SpanContext, stamp: Mapping[str, str], turn: Turn | None) -> Mapping[str, str]:
     """The stamp of a span whose parent is in another process, and may be the entry of the turn."""
-    if PANDAPROBE_TRACE_ID not in stamp or turn is None or turn.entry_id != parent.span_id:
+    if turn is None or turn.entry_id != parent.span_id:
         return stamp
     return {**stamp, PANDAPROBE_ENTRY_ID: format_span_id(parent.span_id)}
 
