@@ -20,7 +20,8 @@ from .tracing.trace import Trace, start_trace
 if TYPE_CHECKING:
     from .export.exporter import PandaProbeSpanExporter
     from .session.children import session_env
-    from .session.stamping import SessionLogRecordProcessor, SessionSpanProcessor
+    from .session.log_stamping import SessionLogRecordProcessor
+    from .session.stamping import SessionSpanProcessor
     from .setup.client import Client, flush, get_client, init, score, shutdown
 
 __all__ = [
@@ -62,7 +63,7 @@ _LAZY = {
     "shutdown": "setup.client",
     "PandaProbeSpanExporter": "export.exporter",
     "session_env": "session.children",
-    "SessionLogRecordProcessor": "session.stamping",
+    "SessionLogRecordProcessor": "session.log_stamping",
     "SessionSpanProcessor": "session.stamping",
 }
 

@@ -1,4 +1,4 @@
-"""Stamps the session and user on every span and log record of a provider, whoever makes them."""
+"""Stamps the session and user on every span of a provider, whoever makes it."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -6,12 +6,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, format_span_id
 
 from ..attributes import PANDAPROBE_ENTRY_ID, PANDAPROBE_TRACE_ID, SESSION_ID, USER_ID
-from ..guard import caught, never_raises
+from ..guard import caught
 from . import stamps
 from .identity import current
 from .turn import Turn, turn_in
@@ -47,7 +46,7 @@ class SessionSpanProcessor(SpanProcessor):
             caught("SessionSpanProcessor.on_start", error)
 
     def _stamp(self, span: Span, parent_context: Context | None) -> None:
-        stamp = _stamp(parent_context)
+        stamp = stamp_in(parent_context)
         if not stamp:
             return
         if PANDAPROBE_TRACE_ID in stamp and span.parent is not None and span.parent.is_remote:
@@ -85,7 +84,8 @@ class SessionSpanProcessor(SpanProcessor):
         return True
 
 
-def _stamp(context: Context | None) -> Mapping[str, str]:
+def stamp_in(context: Context | None) -> Mapping[str, str]:
+    """The stamp of what is made in a context; of the current one, when it is None."""
     session, user = current(context)
     turn = turn_in(context)
     # A turn is of one session; what another one does inside it is a trace of its own.
@@ -104,28 +104,3 @@ def _stamp_below(parent: SpanContext, stamp: Mapping[str, str], turn: Turn | Non
 def _attributes_of(session_id: str | None, user_id: str | None, trace_id: str | None) -> Mapping[str, str]:
     ids = {SESSION_ID: session_id, USER_ID: user_id, PANDAPROBE_TRACE_ID: trace_id}
     return {key: id for key, id in ids.items() if id is not None}
-
-
-class SessionLogRecordProcessor(LogRecordProcessor):
-    """Sets `session.id` and `user.id` on every log record of the provider that it is added to.
-
-        logger_provider.add_log_record_processor(SessionLogRecordProcessor())
-
-    Add it before the processor that exports: log processors run in the order in which they were added.
-    """
-
-    @never_raises
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Stamps a log record that is emitted."""
-        record = log_record.log_record
-        attributes: Any = record.attributes
-        for key, id in _stamp(record.context).items():
-            if key not in attributes:
-                attributes[key] = id
-
-    def shutdown(self) -> None:
-        """Does nothing: nothing is held."""
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Does nothing: nothing is held."""
-        return True

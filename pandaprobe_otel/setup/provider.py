@@ -20,7 +20,7 @@ from ..attributes import (
 )
 from ..export.processor import ExportProcessor
 from ..guard import never_raises, warn_once
-from ..session.stamping import SessionLogRecordProcessor, SessionSpanProcessor
+from ..session.stamping import SessionSpanProcessor
 from ..settings import Settings
 from .yielding import YieldingTracerProvider, when_provider_is_set
 
@@ -102,6 +102,8 @@ def stamp_logs() -> None:
     """Adds the stamping of log records to the global LoggerProvider, when it is one of the SDK."""
     provider: Any = get_logger_provider()
     if hasattr(provider, "add_log_record_processor") and id(provider) not in _stamped:
+        from ..session.log_stamping import SessionLogRecordProcessor
+
         _stamped[id(provider)] = provider
         provider.add_log_record_processor(SessionLogRecordProcessor())
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import pandaprobe_otel as pandaprobe
 from pandaprobe_otel import guard
-from pandaprobe_otel.session import stamping, stamps
+from pandaprobe_otel.session import log_stamping, stamping, stamps
 
 
 def test_creators_own_ids_are_kept(tracer: trace.Tracer) -> None:
@@ -52,7 +52,7 @@ def test_unsampled_spans_cost_nothing_and_break_nothing() -> None:
 def logs() -> Iterator[tuple[Any, InMemoryLogRecordExporter]]:
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(stamping.SessionLogRecordProcessor())
+    provider.add_log_record_processor(log_stamping.SessionLogRecordProcessor())
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     yield provider, exporter
     provider.shutdown()
