@@ -31,6 +31,9 @@ _recorder = _genai.Recorder("pandaprobe_otel.integrations.claude_agent_sdk")
 
 _Message = dict[str, Any]
 
+# The model that Claude Code names where it speaks itself: of an API that has refused, or after a command.
+_ITSELF = "<synthetic>"
+
 # By the id of the call, which no other call has: Claude Code asks for tools of this process in tasks that
 # know of no turn.
 _running: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -45,8 +48,9 @@ def context_of_tool(tool_use_id: str) -> Context | None:
 class _Agent:
     """The agent, or one of its sub-agents: what was heard and said, and since when it is the model's turn."""
 
-    def __init__(self, context: Context, asked: str) -> None:
+    def __init__(self, context: Context, asked: str, model: str | None = None) -> None:
         self.context = context
+        self.model = model
         self.heard: list[_Message] = [{"role": "user", "content": asked}] if asked else []
         self.since_ns = time_ns()
         # The call of which the last message tells; the next may tell more of it.
@@ -65,9 +69,9 @@ class _Call:
         self._text: list[_Message] = []
         self._calls: list[_Message] = []
         self._step = Step(
-            f"chat {message.model}",
+            f"chat {agent.model}" if agent.model else "chat",
             kind="LLM",
-            model=message.model,
+            model=agent.model,
             context=agent.context,
             start_ns=agent.since_ns,
         )
@@ -132,7 +136,7 @@ class Turn:
         if asked and self._tells:
             self._invocation.input_messages = [InputMessage("user", [TextPart(asked)])]
         # By the tool call that started it; the agent itself by None.
-        self._agents: dict[str | None, _Agent] = {None: _Agent(context, asked)}
+        self._agents: dict[str | None, _Agent] = {None: _Agent(context, asked, model)}
         self._tools: dict[str, Any] = {}
         self._ended = False
 
@@ -194,6 +198,10 @@ class Turn:
         agent = self._agent(message.parent_tool_use_id)
         if agent.call is not None and (message.message_id is None or message.message_id != agent.call.id):
             self._end_call(agent)
+        if message.model != _ITSELF:
+            agent.model = message.model
+        elif message.error is None:
+            return
         if agent.call is None:
             agent.call = _Call(agent, message, self._tells)
         agent.call.take(message)
@@ -246,9 +254,9 @@ class Turn:
             # Only the whole is told of what the calls have written, unless they are streamed.
             agent.call.wrote((message.usage.get("output_tokens") or 0) - agent.written)
         if message.is_error:
-            self._invocation.fail(
-                Error(message="; ".join(message.errors or ()) or None, type=message.subtype)
-            )
+            told = message.errors or ([message.result] if message.result and self._tells else [])
+            kind = message.subtype if message.subtype != "success" else message.terminal_reason or "_OTHER"
+            self._invocation.fail(Error(message="; ".join(told) or None, type=kind))
         self.end()
 
     def _end_call(self, agent: _Agent) -> None:

@@ -26,6 +26,12 @@ def say(
     tell(type="assistant", message=told, parent_tool_use_id=parent, session_id=SESSION)
 
 
+def say_itself(said: str, **more: str) -> None:
+    """What no model has said."""
+    told = {"id": "own", "role": "assistant", "model": "<synthetic>", "content": [text(said)], "usage": {}}
+    tell(type="assistant", message=told, parent_tool_use_id=None, session_id=SESSION, **more)
+
+
 def text(said: str) -> dict[str, str]:
     return {"type": "text", "text": said}
 
@@ -40,8 +46,8 @@ def give(id: str, result: str, *, is_error: bool = False, parent: str | None = N
     tell(type="user", message=told, parent_tool_use_id=parent, session_id=SESSION)
 
 
-def end(result: str, *, subtype: str = "success", is_error: bool = False) -> None:
-    facts = {"duration_ms": 5, "duration_api_ms": 4, "num_turns": 1, "total_cost_usd": 0.01}
+def end(result: str, *, subtype: str = "success", is_error: bool = False, **more: str) -> None:
+    facts = {"duration_ms": 5, "duration_api_ms": 4, "num_turns": 1, "total_cost_usd": 0.01, **more}
     tell(type="result", subtype=subtype, is_error=is_error, session_id=SESSION, result=result, **facts)
 
 
@@ -69,6 +75,14 @@ def answer(prompt: str) -> None:
         end("There are none.")
     elif prompt.startswith("fail"):
         end("", subtype="error_during_execution", is_error=True)
+    elif prompt.startswith("refuse"):
+        say(call("t4", "Bash", command="ls"), id="m8", read=10, written=3)
+        give("t4", "README.md")
+        say_itself("API Error: 429", error="rate_limit")
+        end("API Error: 429", is_error=True, terminal_reason="api_error")
+    elif prompt.startswith("/"):
+        say_itself("Done.")
+        end("Done.")
     else:
         say(text("Hi."), id="m7", read=3, written=1)
         end("Hi.")

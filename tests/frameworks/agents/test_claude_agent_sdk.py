@@ -211,6 +211,22 @@ async def test_failure_of_the_turn_is_an_error(spans: Spans) -> None:
     assert (turn.attributes or {})["error.type"] == "error_during_execution"
 
 
+async def test_call_that_the_api_refuses_is_an_error_of_its_model(spans: Spans) -> None:
+    await ask("refuse")
+    assert tree(spans.ended) == LISTING
+    turn, first, _, last = sorted(spans.ended, key=lambda span: span.start_time or 0)
+    statuses = [span.status.status_code for span in (turn, first, last)]
+    assert statuses == [StatusCode.ERROR, StatusCode.UNSET, StatusCode.ERROR]
+    assert last.status.description == "rate_limit"
+    assert ((turn.attributes or {})["error.type"], turn.status.description) == ("api_error", "API Error: 429")
+
+
+async def test_what_claude_code_says_itself_is_no_call_of_a_model(spans: Spans) -> None:
+    await ask("/clear")
+    assert tree(spans.ended) == HELLO[:1]
+    assert texts(spans.ended[0], "gen_ai.output.messages") == ["Done."]
+
+
 async def test_claude_code_that_does_not_start_is_an_error(spans: Spans) -> None:
     with pytest.raises(CLINotFoundError):
         await anext(aiter(query(prompt="hello", options=ClaudeAgentOptions(cli_path="/no/such/program"))))

@@ -71,19 +71,28 @@ async def main(url, home):
         mcp_servers={"weather": create_sdk_mcp_server("weather", tools=[get_weather])},
         include_partial_messages="streamed" in sys.argv,
     )
+    results = []
     async with ClaudeSDKClient(options) as client:
-        await client.query(sys.argv[2])
-        return [m.session_id async for m in client.receive_response() if isinstance(m, ResultMessage)]
+        for question in ("use the shell", "the weather"):
+            await client.query(question)
+            results += [m async for m in client.receive_response() if isinstance(m, ResultMessage)]
+    return results
+
+def served():
+    usages = [asked["response"]["fixture"]["response"]["usage"] for asked in mock.requests()]
+    return [sum(usage[key] for usage in usages) for key in ("input_tokens", "output_tokens")]
 
 with aimock.running(answers) as mock, capture() as captured, ClaudeAgentSDKAdapter():
     server = ThreadingHTTPServer(("127.0.0.1", 0), AsAnthropic)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    (session,) = asyncio.run(main(f"http://127.0.0.1:{server.server_port}", sys.argv[1]))
+    results = asyncio.run(main(f"http://127.0.0.1:{server.server_port}", sys.argv[1]))
+    (session,) = {result.session_id for result in results}
     spans = [
         {"name": span.name, **{key: span.attributes[key] for key in span.attributes}}
         for span in sorted(captured.spans, key=lambda span: span.start_time)
     ]
-    print("told " + json.dumps({"session": session, "tree": tree(captured.spans), "spans": spans}))
+    told = {"session": session, "tree": tree(captured.spans), "spans": spans, "served": served()}
+    print("told " + json.dumps(told))
     server.shutdown()
 """
 
@@ -120,22 +129,23 @@ def _has_a_network_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("streamed",)], ids=["whole", "streamed"])
-def test_turn_with_a_tool_is_one_tree_in_its_session(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    told = _ask(tmp_path, "use the shell", *arguments)
-    call = "  chat claude-sonnet-4-5"
-    assert told["tree"] == ["invoke_agent claude", call, "  execute_tool Bash", call]
+def test_turns_of_a_client_are_trees_of_its_session_with_the_tokens_that_were_served(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    told = _ask(tmp_path, *arguments)
+    call, weather = "  chat claude-sonnet-4-5", "  execute_tool mcp__weather__get_weather"
+    # What a tool of the program does is inside its span.
+    assert told["tree"] == [
+        *("invoke_agent claude", call, "  execute_tool Bash", call),
+        *("invoke_agent claude", call, weather, "    lookup", call),
+    ]
     assert {span["session.id"] for span in told["spans"]} == {told["session"]}
-    _, first, tool, last = told["spans"]
+    tool = told["spans"][2]
     assert json.loads(tool["gen_ai.tool.call.arguments"])["command"] == "echo from-the-shell"
     assert tool["gen_ai.tool.call.result"] == "from-the-shell"
-    assert (first["gen_ai.usage.input_tokens"], last["gen_ai.usage.input_tokens"]) == (50, 64)
-    # Streamed, each call is told of; else only what all of them have written.
-    written = (7, 16) if arguments else (1, 22)
-    assert (first["gen_ai.usage.output_tokens"], last["gen_ai.usage.output_tokens"]) == written
-
-
-def test_tool_of_the_program_is_inside_its_span(tmp_path: Path) -> None:
-    told = _ask(tmp_path, "the weather")
-    call, tool = "  chat claude-sonnet-4-5", "  execute_tool mcp__weather__get_weather"
-    assert told["tree"] == ["invoke_agent claude", call, tool, "    lookup", call]
-    assert {span["session.id"] for span in told["spans"]} == {told["session"]}
+    calls = [span for span in told["spans"] if span["name"] == call.strip()]
+    read, written = ([each[f"gen_ai.usage.{way}_tokens"] for each in calls] for way in ("input", "output"))
+    assert [sum(read), sum(written)] == told["served"]
+    assert read == [50, 64] * 2
+    # Streamed, each call is told of; else only what all of a turn have written.
+    assert written == ([7, 16] if arguments else [1, 22]) * 2
