@@ -14,6 +14,9 @@ from ..wrappers._genai.parts import Error, InputMessage, OutputMessage, TextPart
 
 _recorder = _genai.Recorder("pandaprobe_otel.integrations.crewai")
 
+# What a step gives, in the events of its end.
+_OUTPUTS = ("output", "result", "results", "retrieved_knowledge")
+
 # CrewAI's name -> GenAI's, where they differ.
 _PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -125,7 +128,7 @@ class _Named:
         self._tells = _recorder.handler().should_capture_content()
         self._step = runs.Step(name, kind=kind)
         self.span, self.context = self._step.span, self._step.context
-        if self._tells:
+        if self._tells and asked is not None:
             self._step.set_input(asked)
 
     def note(self, event: Any) -> None:
@@ -136,12 +139,20 @@ class _Named:
         if failure is not None:
             self._step.set_error(failure.message or "")
         elif self._tells:
-            told = (getattr(event, name, None) for name in ("output", "result", "results"))
+            told = (getattr(event, name, None) for name in _OUTPUTS)
             self._step.set_output(next((_plain(value) for value in told if value is not None), None))
         self._step.stop()
 
     def leave(self) -> None:
         self._step.stop()
+
+
+class _KnowledgeSearch(_Named):
+    def end(self, event: Any) -> None:
+        if self._tells:
+            # A model has written it since the beginning.
+            self._step.set_input(event.query)
+        super().end(event)
 
 
 class _Guardrail(_Named):
@@ -216,8 +227,12 @@ def _guardrail(source: Any, event: Any) -> Step:
     return _Guardrail("OTHER", f"guardrail {name}" if name else "guardrail", event.guardrail)
 
 
-def _search(source: Any, event: Any) -> Step:
-    return _Named("RETRIEVER", event.type.removesuffix("_query_started"), event.query)
+def _memory_search(source: Any, event: Any) -> Step:
+    return _Named("RETRIEVER", "memory", event.query)
+
+
+def _knowledge_search(source: Any, event: Any) -> Step:
+    return _KnowledgeSearch("RETRIEVER", "knowledge", None)
 
 
 _STARTERS: dict[str, Callable[[Any, Any], Step]] = {
@@ -230,21 +245,31 @@ _STARTERS: dict[str, Callable[[Any, Any], Step]] = {
     "llm_call_started": _model_call,
     "tool_usage_started": _tool,
     "llm_guardrail_started": _guardrail,
-    "knowledge_query_started": _search,
-    "memory_query_started": _search,
+    "knowledge_search_query_started": _knowledge_search,
+    "memory_query_started": _memory_search,
 }
+
+# How events end that end a span; others have the same beginning (`flow_created`).
+_ENDS = ("_completed", "_finished", "_failed", "_error", "_paused")
 
 
 def starter_of(source: Any, event: Any) -> Callable[[Any, Any], Step] | None:
     """What begins the span of an event; None for an event that begins none."""
-    if event.type in ("flow_started", "method_execution_started") and _is_crewais_own(source):
-        # Agents run as flows inside.
-        return None
-    return _STARTERS.get(event.type)
+    return None if _is_inside(source, event) else _STARTERS.get(event.type)
 
 
-def _is_crewais_own(source: Any) -> bool:
-    return type(source).__module__.startswith("crewai.")
+def ends(source: Any, event: Any) -> bool:
+    """Whether an event may end a span."""
+    return event.type.endswith(_ENDS) and not _is_inside(source, event)
+
+
+def _is_inside(source: Any, event: Any) -> bool:
+    """Whether it is about CrewAI's inside: agents, and searches in memory, run as flows there."""
+    if not event.type.startswith(("flow_", "method_execution_")):
+        return False
+    kind = type(source)
+    # A flow that a user has written as data is CrewAI's own class too.
+    return kind.__module__.startswith("crewai.") and getattr(kind, "is_crewai_internal", True)
 
 
 def _failure(event: Any) -> Error | None:

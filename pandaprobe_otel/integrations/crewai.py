@@ -23,7 +23,7 @@ from ._adapter import Adapter
 try:
     from crewai.events.event_bus import crewai_event_bus
 
-    from ._crewai_steps import Step, starter_of
+    from ._crewai_steps import Step, ends, starter_of
 except ImportError as error:
     raise ImportError("CrewAIAdapter needs crewai: pip install 'pandaprobe-otel[crewai]'") from error
 
@@ -106,7 +106,7 @@ class CrewAIAdapter(Adapter):
         start = starter_of(source, event)
         if start is not None:
             self._begin(kind, start, source, event)
-        elif (ended := _nearest(kind)) is not None:
+        elif ends(source, event) and (ended := _nearest(kind)) is not None:
             _end(ended, event)
         elif (inside := _innermost()) is not None:
             inside.step.note(event)

@@ -1,5 +1,6 @@
 """What the model answers, and CrewAI without the telemetry that phones home."""
 
+import json
 import os
 from typing import Any
 
@@ -12,6 +13,14 @@ import pytest
 from ..conftest import calls, usage
 
 WORK = '{"task":"hello","context":"None.","coworker":"meteorologist"}'
+
+
+# What CrewAI's memory asks a model about an answer, and what is said to it.
+MEMORY = {
+    "Extract memory statements": {"memories": ["A greeting was given."]},
+    "Content to store": {"suggested_scope": "/", "categories": [], "importance": 0.5},
+    "Existing similar memories": {"actions": [], "insert_new": True, "insert_reason": ""},
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +44,14 @@ def _own_home(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def scripts() -> list[dict[str, Any]]:
     return [
+        *(
+            {
+                "match": {"userMessage": asked},
+                "response": {"content": json.dumps(answer), "usage": usage(20, 6)},
+            }
+            for asked, answer in MEMORY.items()
+        ),
+        {"match": {"inputText": "."}, "response": {"embedding": [0.25, 0.5]}},
         {
             "match": {"userMessage": "weather", "hasToolResult": False},
             "response": {**calls("get_weather", '{"city":"Paris"}'), "usage": usage(50, 7)},
