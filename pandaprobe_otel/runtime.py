@@ -33,6 +33,7 @@ NO_TRACER = NoOpTracer()
 
 _active: Active | None = None
 _start: Callable[[], None] | None = None
+_last: list[Callable[[], None]] = []
 
 
 def on_first_use(start: Callable[[], None]) -> None:
@@ -56,6 +57,17 @@ def ensure_started() -> None:
     """Starts the client from the environment when none is active; never raises."""
     if _active is None and _start is not None:
         _start()
+
+
+def begin_last(begin: Callable[[], None]) -> None:
+    """Names what `all_have_begun` calls: what follows the instrumentations that others have begun."""
+    _last.append(begin)
+
+
+def all_have_begun() -> None:
+    """Begins what was to be last, once."""
+    while _last:
+        _last.pop()()
 
 
 def enabled() -> bool:

@@ -44,11 +44,20 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
     def _instrument(self, **kwargs: Any) -> None:
         self._is_wanted = True
         if self.official is None:
-            self.wait()
+            self._wait()
         else:
-            _last.append(self)
+            # It could not take the place of what begins after it.
+            runtime.begin_last(self._begin_last)
 
-    def wait(self) -> None:
+    @guard.never_raises
+    def _begin_last(self) -> None:
+        disabled = os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
+        # Where PandaProbe gets nothing, others keep what they have, and nothing is said.
+        is_on = runtime.active() is not None and runtime.enabled()
+        if is_on and self.official not in map(str.strip, disabled):
+            self._wait()
+
+    def _wait(self) -> None:
         """Starts the adapter when the framework is imported."""
         register_post_import_hook(self._imported, self.module)
 
@@ -63,21 +72,6 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
         if self._is_wanted and get_dependency_conflicts(self.instrumentation_dependencies()) is None:
             self._adapter = self.make()
             self._adapter.instrument()
-
-
-# They follow the official ones, which could not give way to them otherwise.
-_last: list[_Awaiting] = []
-
-
-def begin_last() -> None:
-    """Takes the places of official instrumentations, once all have begun."""
-    disabled = os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
-    names = {name.strip() for name in disabled}
-    while _last:
-        awaiting = _last.pop()
-        # Where PandaProbe gets nothing, others keep what they have.
-        if runtime.enabled() and awaiting.official not in names:
-            awaiting.wait()
 
 
 class GoogleADK(_Awaiting):

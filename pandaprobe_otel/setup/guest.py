@@ -5,6 +5,7 @@ import os
 from importlib import import_module
 from typing import Any
 
+from .. import runtime
 from ..guard import never_raises
 from ..settings import Settings, configure, resolve
 from .client import start_from_environment
@@ -16,12 +17,14 @@ _logger = logging.getLogger("pandaprobe_otel.setup")
 def attach() -> None:
     """Starts the client, where the environment or OpenTelemetry's configuration file speaks of PandaProbe.
 
-    `opentelemetry-instrument` calls it last, whoever has set the provider. Where a client runs already, it
-    changes nothing.
+    `opentelemetry-instrument` calls it last, whoever has set the provider; then integrations take the places
+    of official instrumentations. Where a client runs already, it stays.
     """
     wanted = settings()
     if wanted.api_key or wanted.project_name or not wanted.missing:
         start_from_environment()
+    # Which of its hooks Python finds first depends on files that others write; so there is one.
+    runtime.all_have_begun()
 
 
 def settings() -> Settings:

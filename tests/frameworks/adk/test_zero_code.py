@@ -37,6 +37,14 @@ def test_spans_are_of_the_session_of_adk() -> None:
     assert all("hello" in str(attributes_of(span)) for span in receiver.spans if span.name == run[0])
 
 
+def test_adapter_that_is_disabled_by_its_name_leaves_adks_spans_as_they_are() -> None:
+    with Receiver() as receiver:
+        disabled = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "pandaprobe_google_adk"}
+        in_process.run(CHAT, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url, **disabled)
+    assert len(receiver.spans) == 6
+    assert {attributes_of(span).get("session.id") for span in receiver.spans} == {None}
+
+
 def test_program_without_the_framework_does_not_import_it() -> None:
     ended = in_process.run(
         "tell(imported='google.adk' in sys.modules)",

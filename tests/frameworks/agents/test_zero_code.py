@@ -86,10 +86,27 @@ asyncio.run(main())
 """
 
 
-def test_turn_of_claude_code_is_in_its_session() -> None:
-    cli = str(Path(__file__).with_name("claude_cli.py"))
+CLI = {"CLI": str(Path(__file__).with_name("claude_cli.py"))}
+
+
+def test_adapters_that_are_disabled_by_their_names_stay_off(models: Models) -> None:
     with Receiver() as receiver:
-        in_process.run(CLAUDE, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url, CLI=cli)
+        environment = {"PANDAPROBE_ENDPOINT": receiver.url, "OPENAI_BASE_URL": models.openai, **CLI}
+        in_process.run(
+            HAND_OFF + CLAUDE,
+            under=INSTRUMENT,
+            OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="pandaprobe_openai_agents,pandaprobe_claude_agent_sdk",
+            **environment,
+        )
+    names = {line.strip() for line in arrived(receiver.spans)}
+    # The official one's: without hand-offs, guardrails and the memory's id.
+    run = ("invoke_workflow Agent workflow", "invoke_agent desk", "invoke_agent billing", "chat gpt-4o")
+    assert names == {f"{name} of None" for name in run}
+
+
+def test_turn_of_claude_code_is_in_its_session() -> None:
+    with Receiver() as receiver:
+        in_process.run(CLAUDE, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url, **CLI)
     assert sorted(span.name for span in receiver.spans) == ["chat claude-sonnet-5", "invoke_agent claude"]
     (session_id,) = {attributes_of(span).get("session.id") for span in receiver.spans}
     (conversation,) = {attributes_of(span).get("gen_ai.conversation.id") for span in receiver.spans} - {None}

@@ -32,6 +32,14 @@ def test_crew_is_one_tree_in_the_session_of_its_process(models: Models) -> None:
     assert len({attributes_of(span).get("pandaprobe.trace.id") for span in receiver.spans}) == 1
 
 
+def test_adapter_that_is_disabled_by_its_name_stays_off(models: Models) -> None:
+    with Receiver() as receiver:
+        environment = {"PANDAPROBE_ENDPOINT": receiver.url, "OPENAI_BASE_URL": models.openai}
+        disabled = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai, pandaprobe_crewai"}
+        in_process.run(CHAT, under=INSTRUMENT, **environment, **disabled)
+    assert receiver.spans == []
+
+
 def test_program_without_the_framework_does_not_import_it() -> None:
     ended = in_process.run(
         "tell(imported='crewai' in sys.modules)", under=INSTRUMENT, PANDAPROBE_ENDPOINT="http://127.0.0.1:1"

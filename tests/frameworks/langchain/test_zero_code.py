@@ -1,10 +1,15 @@
 """Agents under `opentelemetry-instrument`, in programs without a word about telemetry."""
 
+import sysconfig
+from pathlib import Path
+
 import in_process
+import pytest
 from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
 
 from ..conftest import Models, arrived
+from . import test_deepagents
 
 CHAT = """
 import os
@@ -94,3 +99,113 @@ def test_tree_is_that_of_the_handler(models: Models) -> None:
 
 def _messages(span: object) -> str:
     return str(attributes_of(span).get("gen_ai.output.messages"))
+
+
+DEEP = """
+from deepagents import create_deep_agent
+from langchain_openai import ChatOpenAI
+
+expert = {"name": "expert", "description": "Knows it all.", "system_prompt": "Be brief.", "tools": []}
+agent = create_deep_agent(ChatOpenAI(model="gpt-4o", max_retries=0), [], subagents=[expert], name="deep")
+question = {"messages": [("user", "give the task to the expert")]}
+agent.invoke(question, {"configurable": {"thread_id": "thread-1"}})
+"""
+
+
+def test_tree_of_a_deep_agent_is_that_of_the_handler(models: Models) -> None:
+    with Receiver() as receiver:
+        openai = {"OPENAI_BASE_URL": models.openai, "OPENAI_API_KEY": "none"}
+        in_process.run(DEEP, under=INSTRUMENT, seconds=110, PANDAPROBE_ENDPOINT=receiver.url, **openai)
+    assert arrived(receiver.spans) == [f"{line} of thread-1" for line in test_deepagents.RUN]
+
+
+NODE = """
+from langchain_core.language_models import FakeListChatModel
+from langgraph.graph import START, MessagesState, StateGraph
+
+model = FakeListChatModel(responses=["Hi there."])
+graph = StateGraph(MessagesState)
+graph.add_node("answer", lambda state: {"messages": [model.invoke(state["messages"])]})
+graph = graph.add_edge(START, "answer").compile()
+graph.invoke({"messages": [("user", "hello")]}, {"configurable": {"thread_id": "thread-1"}})
+"""
+OURS = ["  answer", "    chat FakeListChatModel", "invoke_workflow LangGraph"]
+
+
+@pytest.mark.parametrize(
+    ("disabled", "names"),
+    [
+        # The official one has no nodes, and leaves out a model that has no name.
+        ("pandaprobe_langchain", ["invoke_workflow LangGraph"]),
+        ("requests, langchain", []),
+    ],
+)
+def test_instrumentation_that_is_disabled_by_its_name_stays_off(disabled: str, names: list[str]) -> None:
+    with Receiver() as receiver:
+        environment = {"PANDAPROBE_ENDPOINT": receiver.url, "PANDAPROBE_EXPORT": "all"}
+        in_process.run(NODE, under=INSTRUMENT, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled, **environment)
+    assert [span.name for span in receiver.spans] == names
+
+
+# As `opentelemetry-distro` does it, with a hook of its own.
+OTHER_DISTRO = """
+import os
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+
+class Distro(BaseDistro):
+    def _configure(self, **kwargs):
+        os.environ.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+
+class Configurator(_OTelSDKConfigurator):
+    pass
+
+def hook():
+    import langchain_core.callbacks
+"""
+ENTRY_POINTS = """
+[opentelemetry_distro]
+other = other_distro:Distro
+[opentelemetry_configurator]
+other = other_distro:Configurator
+[opentelemetry_post_instrument]
+other = other_distro:hook
+"""
+
+
+@pytest.mark.parametrize("order", ["before ours", "after ours"])
+def test_guest_of_another_distribution_traces_nodes_whichever_hook_comes_first(
+    order: str, tmp_path: Path
+) -> None:
+    info = tmp_path / "other_distro-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-distro\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "other_distro.py").write_text(OTHER_DISTRO)
+    packages = sysconfig.get_path("purelib")
+    path = str(tmp_path) if order == "before ours" else f"{packages}:{tmp_path}"
+    with Receiver() as theirs, Receiver() as ours:
+        in_process.run(
+            NODE,
+            under=INSTRUMENT,
+            PYTHONPATH=path,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_EXPORTER_OTLP_ENDPOINT=theirs.url,
+            OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
+            PANDAPROBE_ENDPOINT=ours.url,
+        )
+    for receiver in (theirs, ours):
+        assert sorted(arrived(receiver.spans)) == sorted(f"{line} of thread-1" for line in OURS)
+
+
+def test_official_instrumentation_stays_where_pandaprobe_is_off() -> None:
+    with Receiver() as theirs:
+        ended = in_process.run(
+            NODE,
+            under=INSTRUMENT,
+            OTEL_TRACES_EXPORTER="otlp",
+            OTEL_EXPORTER_OTLP_ENDPOINT=theirs.url,
+            OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
+        )
+    assert [span.name for span in theirs.spans] == ["invoke_workflow LangGraph"]
+    assert "PANDAPROBE" not in ended.errors
