@@ -38,12 +38,15 @@ _OFFICIAL = {
     "qwen-agent": _Official(f"{_GENAI}qwen-agent", ">=0.0.20,<1", "qwen-agent"),
     "smolagents": _Official(f"{_GENAI}smolagents", ">=1.24,<2", "smolagents"),
 }
-# Where there is no official one: Arize's, whose attributes PandaProbe understands too.
-_OTHERS = {
-    "mistralai": "openinference-instrumentation-mistralai",
-    "litellm": "openinference-instrumentation-litellm",
-    "crewai": "openinference-instrumentation-crewai",
-    "claude-agent-sdk": "openinference-instrumentation-claude-agent-sdk",
+# What this package traces itself, and as what: where there is no official one, or in its place.
+_OURS = {
+    "langchain": "pandaprobe_langchain",
+    "openai-agents": "pandaprobe_openai_agents",
+    "google-adk": "pandaprobe_google_adk",
+    "crewai": "pandaprobe_crewai",
+    "claude-agent-sdk": "pandaprobe_claude_agent_sdk",
+    "mistralai": "pandaprobe_mistral",
+    "litellm": "pandaprobe_litellm",
 }
 _NATIVE = {
     "google-adk": SpecifierSet(">=1"),
@@ -86,19 +89,26 @@ def survey(distributions: Iterable[Distribution]) -> Survey:
     for library, official in _OFFICIAL.items():
         if library in installed:
             _official(found, library, installed[library].version, official, official.name in installed)
-    for library, other in _OTHERS.items():
-        if library in installed:
-            state = "installed" if other in installed else "not installed; there is no official one yet"
-            found.lines.append(f"{library} {installed[library].version}: {other}, {state}")
+    for library, ours in _OURS.items():
+        if library in installed and library not in {*_OFFICIAL, *_NATIVE}:
+            found.lines.append(f"{library} {installed[library].version}: pandaprobe-otel itself, as {ours}")
     for library, versions in _NATIVE.items():
         if library in installed and versions.contains(installed[library].version, prereleases=True):
             found.lines.append(_native(library, installed))
     for old, new in _REPLACED_BY.items():
         if old in installed:
             found.complain(f"{old} is deprecated", f"{new} replaces it", "; ")
-    for library in [*_OFFICIAL, *_OTHERS]:
+    for library in dict.fromkeys([*_OFFICIAL, *_OURS]):
         names = sorted(name for name, each in installed.items() if _instruments(each, library))
-        if len(names) > 1:
+        if library in _OURS:
+            # The official one gives way.
+            others = [name for name in names if name != f"{_GENAI}{library}"]
+            if others and library in installed:
+                text = (
+                    f"{' and '.join(others)} beside pandaprobe-otel: each call of {library} is traced twice"
+                )
+                found.complain(text, "uninstall what is not needed", "; ")
+        elif len(names) > 1:
             found.complain(f"{' and '.join(names)} all instrument {library}", "uninstall all but one", ": ")
     return found
 

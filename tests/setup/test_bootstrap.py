@@ -59,7 +59,7 @@ def test_a_library_without_an_official_one_comes_after_those_that_have_one(
 ) -> None:
     found = surveyed(("crewai", "1.15.30"), ("openai", "2.54.0"))
     assert [line.partition(" ")[0] for line in found.lines] == ["openai", "crewai"]
-    assert "openinference-instrumentation-crewai" in found.lines[1]
+    assert found.lines[1] == "crewai 1.15.30: pandaprobe-otel itself, as pandaprobe_crewai"
     assert found.missing == ["opentelemetry-instrumentation-genai-openai>=1.0b0"]
 
 
@@ -78,6 +78,22 @@ def test_deprecated_and_colliding_ones_are_named(surveyed: Callable[..., Survey]
         "! openinference-instrumentation-openai and opentelemetry-instrumentation-genai-openai"
         " and opentelemetry-instrumentation-openai-v2 all instrument openai: uninstall all but one"
     ) in found.lines
+
+
+def test_what_traces_a_framework_beside_this_package_is_named_but_not_the_official_one(
+    surveyed: Callable[..., Survey],
+) -> None:
+    found = surveyed(
+        ("langchain", "1.5.2"),
+        ("crewai", "1.15.30"),
+        ("opentelemetry-instrumentation-genai-langchain", "1.3b0", "langchain", "langchain<2,>=0.3.22"),
+        ("openinference-instrumentation-crewai", "1.1.21", "crewai", "crewai>=0.41.1"),
+        # Its library is not there.
+        ("openinference-instrumentation-openai-agents", "2.6.0", "openai_agents", "openai-agents>=0.1"),
+    )
+    assert [text for text, _ in found.problems] == [
+        "openinference-instrumentation-crewai beside pandaprobe-otel: each call of crewai is traced twice"
+    ]
 
 
 def test_a_library_that_makes_its_own_spans_is_said_to(surveyed: Callable[..., Survey]) -> None:
