@@ -39,6 +39,28 @@ def arrived(spans: Any) -> list[str]:
     return list(lines(b"", 0))
 
 
+_collected: list[pytest.Item] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notes all tests, before some are left out of this run."""
+    _collected[:] = items
+
+
+@pytest.fixture
+def collected(request: pytest.FixtureRequest) -> list[pytest.Item]:
+    """The tests of this environment, where all of them were asked for."""
+    folder = request.path.parent
+    found = {item.path for item in _collected}
+    missing = set(folder.glob("test_*.py")) - found
+    if missing:
+        pytest.skip(
+            f"only a part of {folder.name} is run, without {', '.join(sorted(p.name for p in missing))}"
+        )
+    return _collected
+
+
 class Spans(SpanProcessor):
     """What is traced: ended spans, and how many were started."""
 

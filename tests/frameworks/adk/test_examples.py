@@ -1,8 +1,10 @@
 """The example of Google's ADK, as users run it."""
 
+import pytest
 from framework_examples import printed_by, steps, traced_by_page
 
 
+@pytest.mark.scenario("example", of="Google ADK")
 def test_example_shows_its_session() -> None:
     assert steps(printed_by("with_google_adk.py")) == [
         "Session conversation-123",

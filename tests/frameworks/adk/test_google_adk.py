@@ -25,6 +25,8 @@ from pandaprobe_otel.wrappers import instrument, uninstrument
 
 from ..conftest import Models, Spans
 
+FRAMEWORK = "Google ADK"
+
 MODEL = "gemini-2.5-flash"
 RUN = ["invoke_workflow meteorologist", "  invoke_agent meteorologist"]
 CALL = f"    generate_content {MODEL}"
@@ -91,6 +93,7 @@ def values(spans: Spans, key: str) -> set[Any]:
     return {(span.attributes or {}).get(key) for span in spans.ended}
 
 
+@pytest.mark.scenario("tool")
 async def test_run_is_one_tree_in_adks_session_and_of_its_user(
     conversation: Conversation, spans: Spans, models: Models
 ) -> None:
@@ -103,6 +106,7 @@ async def test_run_is_one_tree_in_adks_session_and_of_its_user(
 
 
 @pytest.mark.parametrize("mode", [StreamingMode.NONE, StreamingMode.SSE])
+@pytest.mark.scenario("wrapped client beneath")
 async def test_gemini_traced_for_the_whole_process_makes_no_second_span_of_a_call(
     mode: StreamingMode, conversation: Conversation, spans: Spans
 ) -> None:
@@ -114,6 +118,7 @@ async def test_gemini_traced_for_the_whole_process_makes_no_second_span_of_a_cal
     assert tree(spans.ended) == [*RUN, CALL, TOOL, "      lookup", CALL]
 
 
+@pytest.mark.scenario("stream")
 async def test_streamed_run_is_the_same_tree(
     conversation: Conversation, spans: Spans, models: Models
 ) -> None:
@@ -126,6 +131,7 @@ async def test_streamed_run_is_the_same_tree(
     assert texts(last, "gen_ai.output.messages").replace(" | ", "") == "It is sunny in Paris."
 
 
+@pytest.mark.scenario("two turns with memory")
 async def test_turns_with_memory_are_traces_of_one_session(
     conversation: Conversation, spans: Spans, models: Models
 ) -> None:
@@ -149,6 +155,7 @@ async def test_turns_with_memory_are_traces_of_one_session(
     assert answers == ["It is sunny in Paris.", "Hi there."]
 
 
+@pytest.mark.scenario("hand-off")
 async def test_agent_that_another_hands_over_to_is_in_the_same_run(
     adapter: Any, spans: Spans, models: Models
 ) -> None:
@@ -172,6 +179,7 @@ async def test_messages_are_on_the_spans(conversation: Conversation, spans: Span
 
 
 @pytest.mark.parametrize("how", ["PandaProbe", "OpenTelemetry", "ADK"])
+@pytest.mark.scenario("without messages")
 async def test_messages_are_left_out_where_anybody_says_so(
     how: str, conversation: Conversation, spans: Spans, everything: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +197,7 @@ async def test_messages_are_left_out_where_anybody_says_so(
     assert not {key for key in keys if "messages" in key or "tool.call.arguments" in key}
 
 
+@pytest.mark.scenario("every source of the session")
 async def test_session_block_is_stronger_than_adks_session_and_a_parameter_than_both(
     conversation: Conversation, spans: Spans
 ) -> None:
@@ -203,6 +212,7 @@ async def test_session_block_is_stronger_than_adks_session_and_a_parameter_than_
     assert {(span.attributes or {}).get("user.id") for span in spans.ended[3:]} == {"somebody"}
 
 
+@pytest.mark.scenario("conversations at once")
 async def test_conversations_at_the_same_time_stay_apart(conversation: Conversation, spans: Spans) -> None:
     threads = [f"thread-{number}" for number in range(5)]
     await asyncio.gather(*(conversation.ask("What is the weather?", thread) for thread in threads))
@@ -212,6 +222,7 @@ async def test_conversations_at_the_same_time_stay_apart(conversation: Conversat
         assert {(span.attributes or {}).get("gen_ai.conversation.id", thread) for span in own} == {thread}
 
 
+@pytest.mark.scenario("sub-agent")
 async def test_agent_that_is_a_tool_of_another_stays_in_its_session(
     conversation: Conversation, spans: Spans
 ) -> None:
@@ -228,6 +239,7 @@ def test_run_without_a_loop_belongs_to_its_session(conversation: Conversation, s
     assert_session(spans.ended, "thread-1")
 
 
+@pytest.mark.scenario("left by its consumer")
 async def test_run_that_is_broken_off_leaves_nothing_behind(conversation: Conversation, spans: Spans) -> None:
     await conversation.open("thread-1")
     async with aclosing(conversation.events("What is the weather?", "thread-1")) as events:
@@ -237,6 +249,7 @@ async def test_run_that_is_broken_off_leaves_nothing_behind(conversation: Conver
     assert_session(spans.ended, "thread-1")
 
 
+@pytest.mark.scenario("error")
 async def test_failures_of_tools_and_models_are_errors(conversation: Conversation, spans: Spans) -> None:
     with pytest.raises(LookupError):
         await conversation.ask("This is broken.", "thread-1")
@@ -254,6 +267,7 @@ async def test_tags_and_metadata_are_on_the_run(conversation: Conversation, span
     assert (run["pandaprobe.tags"], run["pandaprobe.metadata"]) == (("beta",), '{"plan": "free"}')
 
 
+@pytest.mark.scenario("inside a trace")
 async def test_runs_inside_a_trace_are_part_of_its_turn(conversation: Conversation, spans: Spans) -> None:
     with pandaprobe.start_trace("request", session_id="mine"):
         await conversation.ask("hello")
@@ -262,6 +276,7 @@ async def test_runs_inside_a_trace_are_part_of_its_turn(conversation: Conversati
     assert_session(spans.ended, "mine")
 
 
+@pytest.mark.scenario("what REST gets")
 async def test_pandaprobe_gets_each_turn_with_question_and_answer(
     conversation: Conversation, spans: Spans
 ) -> None:
@@ -287,6 +302,7 @@ async def test_uninstrument_leaves_adk_as_it_was(spans: Spans) -> None:
     assert_session(spans.ended, None)
 
 
+@pytest.mark.scenario("cancelled")
 async def test_run_that_is_cancelled_ends_and_leaks_nothing_into_the_next(
     conversation: Conversation, spans: Spans
 ) -> None:
@@ -306,6 +322,7 @@ async def test_run_that_is_cancelled_ends_and_leaks_nothing_into_the_next(
 
 
 @pytest.mark.parametrize("kind", [ParallelAgent, LoopAgent, SequentialAgent])
+@pytest.mark.scenario("parallel branches")
 async def test_agents_of_an_agent_are_below_it(adapter: Any, spans: Spans, kind: Any) -> None:
     one, two = (Agent(name=name, model=MODEL) for name in ("one", "two"))
     more = {"max_iterations": 1} if kind is LoopAgent else {}

@@ -1,6 +1,7 @@
 """ADK under `opentelemetry-instrument`, in a program without a word about telemetry."""
 
 import in_process
+import pytest
 from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
 
@@ -28,6 +29,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.scenario("no code", of="Google ADK")
 def test_spans_are_of_the_session_of_adk() -> None:
     with Receiver() as receiver:
         in_process.run(CHAT, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url)

@@ -25,6 +25,8 @@ from pandaprobe_otel.testing import assert_session
 
 from ..conftest import Spans
 
+FRAMEWORK = "Claude Agent SDK"
+
 CHAT = "  chat claude-sonnet-5"
 LISTING = ["invoke_agent claude", CHAT, "  execute_tool Bash", CHAT]
 HELLO = ["invoke_agent claude", CHAT]
@@ -59,6 +61,7 @@ def values(spans: Spans, key: str) -> set[Any]:
     return {(span.attributes or {}).get(key) for span in spans.ended}
 
 
+@pytest.mark.scenario("tool")
 async def test_turn_is_one_tree_in_claude_codes_session(spans: Spans) -> None:
     session_id = await ask("list the files")
     assert tree(spans.ended) == LISTING
@@ -86,6 +89,7 @@ async def test_model_calls_and_tools_say_what_was_asked_and_answered(spans: Span
     assert first.start_time <= tool.start_time <= tool.end_time <= last.start_time <= last.end_time  # type: ignore[operator]
 
 
+@pytest.mark.scenario("sub-agent")
 async def test_sub_agent_is_below_the_tool_that_starts_it(spans: Spans) -> None:
     await ask("delegate this")
     assert tree(spans.ended) == [
@@ -104,6 +108,7 @@ async def test_sub_agent_is_below_the_tool_that_starts_it(spans: Spans) -> None:
     assert inside.name == CHAT.strip()
 
 
+@pytest.mark.scenario("every source of the session")
 async def test_session_that_is_named_is_stronger(spans: Spans) -> None:
     with pandaprobe.session("block"):
         session_id = await ask("hello")
@@ -123,6 +128,7 @@ async def test_session_in_the_options_holds_from_the_start(spans: Spans) -> None
     assert_session(spans.ended, wanted)
 
 
+@pytest.mark.scenario("conversations at once")
 async def test_turns_at_the_same_time_stay_apart(spans: Spans) -> None:
     sessions = await asyncio.gather(*(ask("list the files") for _ in range(4)))
     assert len(set(sessions)) == 4
@@ -131,6 +137,7 @@ async def test_turns_at_the_same_time_stay_apart(spans: Spans) -> None:
         assert tree(own) == LISTING
 
 
+@pytest.mark.scenario("two turns with memory")
 async def test_turns_of_a_client_are_traces_of_one_session(spans: Spans) -> None:
     async with ClaudeSDKClient(options()) as client:
         for prompt in ("list the files", "hello"):
@@ -172,6 +179,7 @@ async def ended(spans: Spans) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.scenario("left by its consumer")
 async def test_query_that_is_broken_off_leaves_nothing_open(spans: Spans) -> None:
     async for _ in query(prompt="list the files", options=options()):
         break
@@ -179,6 +187,7 @@ async def test_query_that_is_broken_off_leaves_nothing_open(spans: Spans) -> Non
     assert named(spans.ended, "invoke_agent claude").status.status_code is StatusCode.UNSET
 
 
+@pytest.mark.scenario("cancelled")
 async def test_turn_that_is_cancelled_leaks_nothing_into_the_next(spans: Spans) -> None:
     async def stopped() -> None:
         async for _ in query(prompt="list the files", options=options()):
@@ -204,6 +213,7 @@ async def test_client_that_is_left_leaves_nothing_open(spans: Spans) -> None:
     assert tree(spans.ended) == ["invoke_agent claude"]
 
 
+@pytest.mark.scenario("error")
 async def test_failure_of_the_turn_is_an_error(spans: Spans) -> None:
     await ask("fail")
     turn = named(spans.ended, "invoke_agent claude")
@@ -235,6 +245,7 @@ async def test_claude_code_that_does_not_start_is_an_error(spans: Spans) -> None
     assert (turn.attributes or {})["error.type"] == "claude_agent_sdk._errors.CLINotFoundError"
 
 
+@pytest.mark.scenario("inside a trace")
 async def test_turn_inside_a_trace_is_part_of_it(spans: Spans) -> None:
     with pandaprobe.start_trace("request", session_id="mine"):
         await ask("hello")
@@ -243,6 +254,7 @@ async def test_turn_inside_a_trace_is_part_of_it(spans: Spans) -> None:
     assert len(values(spans, "pandaprobe.trace.id")) == 1
 
 
+@pytest.mark.scenario("what REST gets")
 async def test_pandaprobe_gets_the_turn_with_its_steps(spans: Spans) -> None:
     session_id = await ask("list the files")
     courier = Courier()
@@ -257,6 +269,7 @@ async def test_pandaprobe_gets_the_turn_with_its_steps(spans: Spans) -> None:
     assert sum(step["token_usage"]["prompt_tokens"] for step in steps if step["token_usage"]) == 220
 
 
+@pytest.mark.scenario("without messages")
 async def test_messages_are_left_out_where_pandaprobe_says_so(
     spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:

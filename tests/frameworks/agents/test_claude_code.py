@@ -11,6 +11,8 @@ import aimock
 import node
 import pytest
 
+FRAMEWORK = "Claude Agent SDK"
+
 TESTS = Path(__file__).parents[2]
 LOOPBACK_ONLY = ["unshare", "-rn", "bash", "-c", 'ip link set lo up && exec "$@"', "-"]
 
@@ -129,6 +131,7 @@ def _has_a_network_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("streamed",)], ids=["whole", "streamed"])
+@pytest.mark.scenario("tool", "stream")
 def test_turns_of_a_client_are_trees_of_its_session_with_the_tokens_that_were_served(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -1,8 +1,10 @@
 """The examples of the OpenAI Agents SDK and the Claude Agent SDK, as users run them."""
 
+import pytest
 from framework_examples import printed_by, steps, traced_by_page
 
 
+@pytest.mark.scenario("example", of="OpenAI Agents SDK")
 def test_example_of_openai_agents_shows_its_session() -> None:
     assert steps(printed_by("with_openai_agents.py")) == [
         "Session conversation-123",
@@ -17,6 +19,7 @@ def test_example_of_openai_agents_shows_its_session() -> None:
     ]
 
 
+@pytest.mark.scenario("example", of="Claude Agent SDK")
 def test_example_of_claude_shows_its_session() -> None:
     assert steps(printed_by("with_claude_agent_sdk.py")) == [
         "Session conversation-123",

@@ -29,12 +29,14 @@ from pandaprobe_receiver import Courier
 from span_tree import named, tree
 
 import pandaprobe_otel as pandaprobe
-from pandaprobe_otel import attributes
+from pandaprobe_otel import attributes, runtime
 from pandaprobe_otel.integrations.openai_agents import OpenAIAgentsAdapter
 from pandaprobe_otel.testing import assert_session
 from pandaprobe_otel.wrappers import wrap_openai
 
 from ..conftest import Models, Spans
+
+FRAMEWORK = "OpenAI Agents SDK"
 
 RUN = [
     "invoke_workflow Agent workflow",
@@ -121,6 +123,7 @@ def turns(spans: Spans) -> set[Any]:
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["run", "run_streamed"])
+@pytest.mark.scenario("tool", "stream")
 async def test_run_is_one_tree_in_the_session_of_its_group(
     streamed: bool, desk: Agent[Any], adapter: Any, spans: Spans, models: Models
 ) -> None:
@@ -150,6 +153,7 @@ async def test_run_is_one_tree_in_the_session_of_its_group(
         assert spans.tokens() == models.served() == (114, 13)
 
 
+@pytest.mark.scenario("what REST gets")
 async def test_pandaprobe_gets_the_turn_with_its_steps(desk: Agent[Any], adapter: Any, spans: Spans) -> None:
     await Runner.run(desk, QUESTION, run_config=group("group-1"))
     courier = Courier()
@@ -166,6 +170,7 @@ async def test_pandaprobe_gets_the_turn_with_its_steps(desk: Agent[Any], adapter
     assert sum(step["token_usage"]["prompt_tokens"] for step in found if step["token_usage"]) == 114
 
 
+@pytest.mark.scenario("two turns with memory")
 async def test_turns_with_one_memory_are_traces_of_its_session(
     desk: Agent[Any], adapter: Any, spans: Spans
 ) -> None:
@@ -179,6 +184,7 @@ async def test_turns_with_one_memory_are_traces_of_its_session(
     assert [text(entry, attributes.GEN_AI_INPUT_MESSAGES) for entry in entries] == [QUESTION, "hello"]
 
 
+@pytest.mark.scenario("conversations at once")
 async def test_runs_at_the_same_time_stay_apart(desk: Agent[Any], adapter: Any, spans: Spans) -> None:
     ids = [f"group-{number}" for number in range(6)]
     await asyncio.gather(*(Runner.run(desk, QUESTION, run_config=group(id)) for id in ids))
@@ -187,6 +193,7 @@ async def test_runs_at_the_same_time_stay_apart(desk: Agent[Any], adapter: Any, 
         assert tree(span for span in mine if span.name != "in the tool") == RUN
 
 
+@pytest.mark.scenario("every source of the session")
 async def test_parameter_is_stronger_than_a_block_and_a_block_than_the_group(
     desk: Agent[Any], spans: Spans
 ) -> None:
@@ -206,6 +213,7 @@ async def test_parameter_is_stronger_than_a_block_and_a_block_than_the_group(
     assert (entry["user.id"], entry[attributes.PANDAPROBE_TAGS]) == ("ada", ("beta",))
 
 
+@pytest.mark.scenario("inside a trace")
 async def test_run_inside_a_trace_is_a_part_of_it(desk: Agent[Any], adapter: Any, spans: Spans) -> None:
     with pandaprobe.session("block"), pandaprobe.start_trace("turn") as turn:
         await Runner.run(desk, "hello", run_config=group("group-1"))
@@ -222,6 +230,7 @@ async def test_runs_in_a_trace_of_the_sdk_are_one_turn(desk: Agent[Any], adapter
     assert_session(spans.ended, "group-1")
 
 
+@pytest.mark.scenario("hand-off")
 async def test_hand_off_is_followed_by_the_other_agent(desk: Agent[Any], adapter: Any, spans: Spans) -> None:
     await Runner.run(desk, "I have a bill", run_config=group("group-1"))
     assert tree(spans.ended) == [
@@ -233,6 +242,7 @@ async def test_hand_off_is_followed_by_the_other_agent(desk: Agent[Any], adapter
     assert text(named(spans.ended, RUN[0]), attributes.GEN_AI_OUTPUT_MESSAGES) == "Billing here."
 
 
+@pytest.mark.scenario("sub-agent")
 async def test_agent_that_is_a_tool_is_under_it(
     desk: Agent[Any], adapter: Any, spans: Spans, models: Models
 ) -> None:
@@ -259,6 +269,7 @@ async def test_tool_that_fails_does_not_fail_the_run(desk: Agent[Any], adapter: 
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["run", "run_streamed"])
+@pytest.mark.scenario("error")
 async def test_model_that_refuses_fails_the_run(
     streamed: bool, desk: Agent[Any], adapter: Any, spans: Spans
 ) -> None:
@@ -275,6 +286,35 @@ async def test_model_that_refuses_fails_the_run(
     assert failed == {"chat gpt-4o", "invoke_agent desk", RUN[0]}
 
 
+@pytest.mark.scenario("without messages")
+async def test_messages_are_left_out_where_pandaprobe_says_so(
+    desk: Agent[Any], adapter: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.active(), "captures_content", False)
+    await Runner.run(desk, QUESTION, run_config=group("group-1"))
+    assert steps(spans) == RUN
+    assert not any("Paris" in str(span.attributes) for span in spans.ended)
+
+
+@pytest.mark.scenario("left by its consumer")
+async def test_stream_that_is_stopped_by_its_reader_leaves_nothing_open(
+    desk: Agent[Any], adapter: Any, spans: Spans
+) -> None:
+    result = Runner.run_streamed(desk, QUESTION, run_config=group("group-1"))
+    async for _ in result.stream_events():
+        result.cancel()
+    for _ in range(200):
+        if not spans.started or spans.started != len(spans.ended):
+            await asyncio.sleep(0.01)
+    assert_session(spans.ended, "group-1")
+    assert {line.strip() for line in RUN[:2]} <= {span.name for span in spans.ended}
+    before = len(spans.ended)
+    await Runner.run(desk, "hello", run_config=group("group-2"))
+    assert tree(spans.ended[before:]) == HELLO_RUN
+    assert_session(spans.ended[before:], "group-2")
+
+
+@pytest.mark.scenario("guardrail")
 async def test_guardrail_that_stops_the_run_says_so(desk: Agent[Any], adapter: Any, spans: Spans) -> None:
     with pytest.raises(InputGuardrailTripwireTriggered):
         await Runner.run(desk, "evil")
@@ -284,12 +324,14 @@ async def test_guardrail_that_stops_the_run_says_so(desk: Agent[Any], adapter: A
     assert error == "agents.exceptions.InputGuardrailTripwireTriggered"
 
 
+@pytest.mark.scenario("too many steps")
 async def test_run_that_takes_too_many_turns_fails(desk: Agent[Any], adapter: Any, spans: Spans) -> None:
     with pytest.raises(MaxTurnsExceeded):
         await Runner.run(desk, QUESTION, max_turns=1)
     assert statuses(spans)[RUN[0]] is StatusCode.ERROR
 
 
+@pytest.mark.scenario("human asked")
 async def test_run_that_waits_for_a_human_goes_on_in_its_session(
     desk: Agent[Any], adapter: Any, spans: Spans
 ) -> None:
@@ -305,6 +347,7 @@ async def test_run_that_waits_for_a_human_goes_on_in_its_session(
     assert {"execute_tool book", "chat gpt-4o"} <= set(names[4:])
 
 
+@pytest.mark.scenario("cancelled")
 async def test_run_that_is_cancelled_ends_and_leaves_nothing(
     desk: Agent[Any], adapter: Any, spans: Spans
 ) -> None:
@@ -330,6 +373,7 @@ async def test_run_that_is_cancelled_ends_and_leaves_nothing(
     assert_session(spans.ended[before:], "group-2")
 
 
+@pytest.mark.scenario("wrapped client beneath")
 async def test_wrapped_client_makes_no_second_span(
     models: Models, adapter: Any, spans: Spans, caplog: pytest.LogCaptureFixture
 ) -> None:

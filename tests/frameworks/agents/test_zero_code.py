@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import in_process
+import pytest
 from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
 
@@ -58,6 +59,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.scenario("no code", of="OpenAI Agents SDK")
 def test_tree_is_that_of_the_adapter(models: Models) -> None:
     told = {}
     for how, under in (("no code", INSTRUMENT), ("by hand", ())):
@@ -104,6 +106,7 @@ def test_adapters_that_are_disabled_by_their_names_stay_off(models: Models) -> N
     assert names == {f"{name} of None" for name in run}
 
 
+@pytest.mark.scenario("no code", of="Claude Agent SDK")
 def test_turn_of_claude_code_is_in_its_session() -> None:
     with Receiver() as receiver:
         in_process.run(CLAUDE, under=INSTRUMENT, PANDAPROBE_ENDPOINT=receiver.url, **CLI)

@@ -26,6 +26,8 @@ from pandaprobe_otel.testing import assert_session
 
 from ..conftest import Models, Spans
 
+FRAMEWORK = "CrewAI"
+
 AGENT = ["invoke_agent meteorologist", "  chat gpt-4o", "  execute_tool get_weather", "    lookup"]
 AGENT_RUN = [*AGENT, "  chat gpt-4o"]
 CREW_RUN = ["invoke_workflow forecast", "  task", *(f"    {line}" for line in AGENT_RUN)]
@@ -77,6 +79,7 @@ def values(spans: Spans, key: str) -> set[Any]:
     return {(span.attributes or {}).get(key) for span in spans.ended}
 
 
+@pytest.mark.scenario("tool")
 def test_kickoff_is_one_tree_in_the_session_of_its_input(agent: Agent, spans: Spans, models: Models) -> None:
     crew_of(agent).kickoff(inputs("c-1"))
     assert tree(spans.ended) == CREW_RUN
@@ -93,6 +96,7 @@ def test_kickoff_is_one_tree_in_the_session_of_its_input(agent: Agent, spans: Sp
     assert tool_call["gen_ai.tool.call.result"] == "sunny in Paris"
 
 
+@pytest.mark.scenario("what REST gets")
 def test_pandaprobe_gets_the_turn_with_its_steps(agent: Agent, spans: Spans) -> None:
     crew_of(agent).kickoff(inputs("c-1"))
     courier = Courier()
@@ -107,6 +111,7 @@ def test_pandaprobe_gets_the_turn_with_its_steps(agent: Agent, spans: Spans) -> 
     assert sum(step["token_usage"]["prompt_tokens"] for step in steps if step["token_usage"]) == 114
 
 
+@pytest.mark.scenario("every source of the session")
 def test_block_is_stronger_than_the_input_and_a_parameter_than_both(agent: Agent, spans: Spans) -> None:
     with pandaprobe.session("block"):
         crew_of(agent).kickoff(inputs("c-1"))
@@ -121,6 +126,7 @@ def test_block_is_stronger_than_the_input_and_a_parameter_than_both(agent: Agent
     assert (run["pandaprobe.metadata"], run["user.id"]) == ('{"plan": "free"}', "u-1")
 
 
+@pytest.mark.scenario("conversations at once")
 def test_kickoffs_at_the_same_time_stay_apart(models: Models, spans: Spans, adapter: Any) -> None:
     conversations = [f"c-{number}" for number in range(4)]
     with ThreadPoolExecutor() as pool:
@@ -143,6 +149,7 @@ async def test_asynchronous_kickoffs_stay_apart(models: Models, spans: Spans, ad
         assert tree(own) == CREW_RUN
 
 
+@pytest.mark.scenario("parallel branches")
 def test_task_of_its_own_thread_is_under_its_crew(agent: Agent, spans: Spans) -> None:
     crew_of(agent, async_execution=True).kickoff(inputs("c-1"))
     assert tree(spans.ended) == CREW_RUN
@@ -156,6 +163,7 @@ def test_agent_without_a_crew_is_a_turn(agent: Agent, spans: Spans) -> None:
     assert turn is not None
 
 
+@pytest.mark.scenario("inside a trace")
 def test_runs_inside_a_trace_are_part_of_its_turn(agent: Agent, spans: Spans) -> None:
     with pandaprobe.start_trace("request", session_id="mine"):
         crew_of(agent).kickoff(inputs("c-1"))
@@ -221,6 +229,7 @@ def test_crews_and_flows_inside_a_flow_are_below_their_methods(agent: Agent, spa
     assert_session(spans.ended, "c-1")
 
 
+@pytest.mark.scenario("two turns with memory")
 def test_memory_is_searched_in_a_span_and_in_the_session(
     agent: Agent, spans: Spans, models: Models, tmp_path: Any
 ) -> None:
@@ -244,6 +253,7 @@ def test_memory_is_searched_in_a_span_and_in_the_session(
     assert {span.status.status_code for span in spans.ended} == {StatusCode.UNSET}
 
 
+@pytest.mark.scenario("search")
 def test_search_in_knowledge_is_a_span_with_the_question_that_a_model_wrote(
     agent: Agent, spans: Spans, models: Models
 ) -> None:
@@ -264,6 +274,7 @@ def test_search_in_knowledge_is_a_span_with_the_question_that_a_model_wrote(
     assert spans.tokens() == models.served()
 
 
+@pytest.mark.scenario("human asked")
 def test_what_a_human_says_goes_into_the_next_call_of_the_same_turn(
     agent: Agent, spans: Spans, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +289,7 @@ def test_what_a_human_says_goes_into_the_next_call_of_the_same_turn(
     assert_session(spans.ended, "c-1")
 
 
+@pytest.mark.scenario("stream")
 def test_streamed_answer_is_timed(models: Models, spans: Spans, adapter: Any) -> None:
     agent_of(models, spans, stream=True).kickoff("hello")
     call = named(spans.ended, "chat gpt-4o").attributes or {}
@@ -285,6 +297,7 @@ def test_streamed_answer_is_timed(models: Models, spans: Spans, adapter: Any) ->
     assert texts(named(spans.ended, "chat gpt-4o"), "gen_ai.output.messages") == "Hi there."
 
 
+@pytest.mark.scenario("error", "retry")
 def test_failures_of_tools_and_models_are_errors(agent: Agent, spans: Spans) -> None:
     crew_of(agent, "This is broken.").kickoff(inputs("c-1"))
     failed = named(spans.ended, "execute_tool fail")
@@ -300,6 +313,7 @@ def test_failures_of_tools_and_models_are_errors(agent: Agent, spans: Spans) -> 
     assert_session(failed_run, "c-2")
 
 
+@pytest.mark.scenario("wrapped client beneath")
 def test_instrumented_client_beneath_makes_no_second_span(agent: Agent, spans: Spans) -> None:
     instrumentor = OpenAIInstrumentor()
     instrumentor.instrument(tracer_provider=runtime.tracer_provider())
@@ -310,6 +324,7 @@ def test_instrumented_client_beneath_makes_no_second_span(agent: Agent, spans: S
     assert tree(spans.ended) == CREW_RUN
 
 
+@pytest.mark.scenario("without messages")
 def test_messages_are_left_out_where_pandaprobe_says_so(
     agent: Agent, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +345,7 @@ def test_uninstrument_leaves_crewai_as_it_was(models: Models, spans: Spans) -> N
     assert tree(spans.ended) == ["lookup"]
 
 
+@pytest.mark.scenario("cancelled")
 async def test_kickoff_that_is_cancelled_ends_and_leaks_nothing_into_the_next(
     models: Models, spans: Spans, adapter: Any
 ) -> None:
@@ -362,6 +378,7 @@ async def test_kickoff_that_is_cancelled_ends_and_leaks_nothing_into_the_next(
     assert_session(spans.ended[before:], "c-2")
 
 
+@pytest.mark.scenario("guardrail", "retry")
 def test_task_whose_answer_a_guardrail_refuses_is_tried_again_in_one_tree(agent: Agent, spans: Spans) -> None:
     answers: list[str] = []
 
@@ -397,6 +414,7 @@ def test_guardrail_that_asks_a_model_has_the_call_below_it(
     assert spans.tokens() == models.served()
 
 
+@pytest.mark.scenario("sub-agent")
 def test_agent_that_work_is_delegated_to_is_below_the_tool(
     agent: Agent, spans: Spans, models: Models
 ) -> None:

@@ -1,8 +1,10 @@
 """The example of CrewAI, as users run it."""
 
+import pytest
 from framework_examples import printed_by, steps
 
 
+@pytest.mark.scenario("example", of="CrewAI")
 def test_example_shows_its_session() -> None:
     assert steps(printed_by("with_crewai.py")) == [
         "Session conversation-123",

@@ -1,6 +1,7 @@
 """CrewAI under `opentelemetry-instrument`, in a program without a word about telemetry."""
 
 import in_process
+import pytest
 from in_process import INSTRUMENT
 from otlp_receiver import Receiver, attributes_of
 
@@ -18,6 +19,7 @@ Crew(agents=[agent], tasks=[Task(description="hello", expected_output="A line.",
 """
 
 
+@pytest.mark.scenario("no code", of="CrewAI")
 def test_crew_is_one_tree_in_the_session_of_its_process(models: Models) -> None:
     with Receiver() as receiver:
         environment = {

@@ -1,13 +1,16 @@
 """The examples of LangChain and its relatives, as users run them."""
 
+import pytest
 from framework_examples import printed_by, steps, traced_by_page
 
 
+@pytest.mark.scenario("example", of="LangGraph")
 def test_example_of_langgraph_shows_its_session() -> None:
     turn = ["Trace invoke_workflow LangGraph", "CHAIN answer", "LLM chat gpt-5.4-nano"]
     assert steps(printed_by("with_langgraph.py")) == ["Session conversation-123", *turn, *turn]
 
 
+@pytest.mark.scenario("example", of="LangChain")
 def test_example_of_langchain_shows_its_sessions() -> None:
     assert steps(printed_by("with_langchain.py")) == [
         "Session conversation-123",
@@ -21,6 +24,7 @@ def test_example_of_langchain_shows_its_sessions() -> None:
     ]
 
 
+@pytest.mark.scenario("example", of="Deep Agents")
 def test_example_of_deepagents_shows_its_session() -> None:
     assert steps(printed_by("with_deepagents.py")) == [
         "Session conversation-123",

@@ -16,7 +16,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, RetryPolicy, interrupt
 from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
 from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan
@@ -32,6 +32,8 @@ from pandaprobe_otel.testing import assert_session
 from pandaprobe_otel.wrappers import wrap_openai
 
 from ..conftest import Models, Spans
+
+FRAMEWORK = "LangGraph"
 
 WEATHER = {"messages": [("user", "What is the weather in Paris?")]}
 HELLO = {"messages": [("user", "hello")]}
@@ -114,6 +116,7 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.scenario("tool", "stream", "batch")
 async def test_agent_run_is_one_tree_in_the_session_of_its_thread(
     way: str, agent: Any, handler: Any, spans: Spans
 ) -> None:
@@ -139,6 +142,7 @@ def test_tokens_are_those_that_were_served(agent: Any, handler: Any, spans: Span
     assert spans.tokens() == models.served() == (114, 13)
 
 
+@pytest.mark.scenario("what REST gets")
 def test_pandaprobe_gets_the_turn_with_its_steps(agent: Any, handler: Any, spans: Spans) -> None:
     agent.invoke(WEATHER, config(handler, metadata={"plan": "free"}))
     courier = Courier()
@@ -157,6 +161,7 @@ def test_pandaprobe_gets_the_turn_with_its_steps(agent: Any, handler: Any, spans
     assert sum(step["token_usage"]["prompt_tokens"] for step in steps if step["token_usage"]) == 114
 
 
+@pytest.mark.scenario("two turns with memory")
 def test_turns_of_a_thread_are_traces_of_one_session(agent: Any, handler: Any, spans: Spans) -> None:
     agent.invoke(WEATHER, config(handler))
     agent.invoke(HELLO, config(handler))
@@ -170,6 +175,7 @@ def test_turns_of_a_thread_are_traces_of_one_session(agent: Any, handler: Any, s
     assert len(texts(last, attributes.GEN_AI_INPUT_MESSAGES)) == 5
 
 
+@pytest.mark.scenario("conversations at once")
 async def test_conversations_at_the_same_time_stay_apart(agent: Any, handler: Any, spans: Spans) -> None:
     threads = [f"thread-{number}" for number in range(8)]
     await asyncio.gather(*(agent.ainvoke(WEATHER, config(handler, thread)) for thread in threads))
@@ -188,6 +194,7 @@ def test_conversations_in_threads_stay_apart(agent: Any, handler: Any, spans: Sp
         assert tree(mine) == AGENT_RUN
 
 
+@pytest.mark.scenario("every source of the session")
 def test_parameter_is_stronger_than_a_block_and_a_block_than_the_thread(agent: Any, spans: Spans) -> None:
     def sessions() -> set[tuple[Any, Any]]:
         found = {
@@ -231,6 +238,7 @@ def test_wrong_arguments_are_refused() -> None:
         LangGraphCallbackHandler(tags="beta")
 
 
+@pytest.mark.scenario("inside a trace")
 def test_run_inside_a_trace_is_a_part_of_it(agent: Any, handler: Any, spans: Spans) -> None:
     with pandaprobe.session("block"), pandaprobe.start_trace("turn") as turn:
         agent.invoke(HELLO, config(handler))
@@ -274,6 +282,7 @@ def test_code_of_a_node_is_under_its_node(model: ChatOpenAI, handler: Any, spans
     assert texts(named(spans.ended, "look_up"), attributes.GEN_AI_OUTPUT_MESSAGES) == [("assistant", "found")]
 
 
+@pytest.mark.scenario("parallel branches")
 def test_branches_at_the_same_time_keep_their_own_code(handler: Any, spans: Spans) -> None:
     barrier = threading.Barrier(2, timeout=10)
 
@@ -299,6 +308,7 @@ def test_branches_at_the_same_time_keep_their_own_code(handler: Any, spans: Span
     assert_session(spans.ended, "thread-1")
 
 
+@pytest.mark.scenario("human asked")
 def test_graph_that_stops_for_a_human_asks_and_goes_on_in_one_session(handler: Any, spans: Spans) -> None:
     def ask(state: MessagesState) -> Any:
         return {"messages": [("assistant", f"You said {interrupt('Shall I go on?')}.")]}
@@ -340,6 +350,42 @@ def test_node_that_raises_fails_with_its_run(handler: Any, spans: Spans) -> None
     assert {(span.attributes or {})["error.type"] for span in spans.ended} == {"LookupError"}
 
 
+@pytest.mark.scenario("retry")
+def test_every_attempt_of_a_node_is_a_step_with_its_own_work(handler: Any, spans: Spans) -> None:
+    attempts: list[int] = []
+
+    def flaky(state: MessagesState) -> Any:
+        attempts.append(1)
+        spans.tracer.start_span("work").end()
+        if len(attempts) == 1:
+            raise ConnectionError("try again")
+        return {"messages": [("assistant", "done")]}
+
+    graph = StateGraph(MessagesState)
+    policy = RetryPolicy(initial_interval=0.01, jitter=False)
+    graph.add_node("flaky", flaky, retry_policy=policy)
+    graph.add_edge(START, "flaky")
+    graph.compile().invoke(HELLO, config(handler))
+    assert tree(spans.ended) == ["invoke_workflow LangGraph", "  flaky", "    work", "  flaky", "    work"]
+    assert_session(spans.ended, "thread-1")
+    assert [s.status.status_code for s in spans.ended if s.name == "flaky"] == [
+        StatusCode.ERROR,
+        StatusCode.UNSET,
+    ]
+    assert spans.ended[-1].status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.scenario("without messages")
+def test_messages_are_left_out_where_pandaprobe_says_so(
+    agent: Any, handler: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans._captured, "captures_content", False)
+    agent.invoke(WEATHER, config(handler))
+    assert tree(spans.ended) == AGENT_RUN
+    assert not any("Paris" in str(span.attributes) for span in spans.ended)
+
+
+@pytest.mark.scenario("error")
 def test_tool_that_raises_fails_with_its_run(agent: Any, handler: Any, spans: Spans) -> None:
     with pytest.raises(LookupError):
         agent.invoke({"messages": [("user", "broken")]}, config(handler))
@@ -356,6 +402,7 @@ def test_model_that_refuses_fails_with_its_run(agent: Any, handler: Any, spans: 
     assert statuses(spans) == {"chat gpt-4o": StatusCode.ERROR, AGENT_RUN[0]: StatusCode.ERROR}
 
 
+@pytest.mark.scenario("too many steps")
 def test_run_that_takes_too_many_steps_fails(agent: Any, handler: Any, spans: Spans) -> None:
     with pytest.raises(GraphRecursionError):
         agent.invoke(WEATHER, config(handler, recursion_limit=1))
@@ -363,6 +410,7 @@ def test_run_that_takes_too_many_steps_fails(agent: Any, handler: Any, spans: Sp
     assert (entry.attributes or {})["error.type"] == "langgraph.errors.GraphRecursionError"
 
 
+@pytest.mark.scenario("cancelled")
 async def test_run_that_is_cancelled_ends_and_leaves_nothing(agent: Any, handler: Any, spans: Spans) -> None:
     started = asyncio.Event()
 
@@ -382,6 +430,7 @@ async def test_run_that_is_cancelled_ends_and_leaves_nothing(agent: Any, handler
     assert tree(spans.ended[2:]) == [AGENT_RUN[0], "  chat gpt-4o"]
 
 
+@pytest.mark.scenario("left by its consumer")
 def test_stream_that_is_left_ends_without_an_error(agent: Any, handler: Any, spans: Spans) -> None:
     stream = agent.stream(WEATHER, config(handler))
     next(stream)
@@ -404,6 +453,7 @@ async def test_async_stream_that_is_left_ends_without_an_error(
     assert "session.id" not in (named(spans.ended, "consumer").attributes or {})
 
 
+@pytest.mark.scenario("sub-agent")
 def test_agent_that_a_tool_asks_is_under_the_tool(model: ChatOpenAI, handler: Any, spans: Spans) -> None:
     expert = create_agent(model, [], name="expert")
 
@@ -447,6 +497,7 @@ def test_two_handlers_make_each_span_once(agent: Any, handler: Any, spans: Spans
     assert tree(spans.ended) == AGENT_RUN
 
 
+@pytest.mark.scenario("wrapped client beneath")
 def test_wrapped_client_beneath_makes_no_second_span(models: Models, handler: Any, spans: Spans) -> None:
     client = wrap_openai(openai.OpenAI(base_url=models.openai, api_key="none", max_retries=0))
     model = ChatOpenAI(model="gpt-4o", client=client.chat.completions, root_client=client, api_key="none")

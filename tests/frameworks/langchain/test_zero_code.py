@@ -28,6 +28,7 @@ for thread in ("thread-1", "thread-2"):
 """
 
 
+@pytest.mark.scenario("no code", of="LangChain")
 def test_spans_are_of_the_session_of_their_thread(models: Models) -> None:
     with Receiver() as receiver:
         openai = {"OPENAI_BASE_URL": models.openai, "OPENAI_API_KEY": "none"}
@@ -69,6 +70,7 @@ graph.invoke(Command(resume="yes"), config)
 """
 
 
+@pytest.mark.scenario("no code", of="LangGraph")
 def test_tree_is_that_of_the_handler(models: Models) -> None:
     told = {}
     for how, under in (("no code", INSTRUMENT), ("by hand", ())):
@@ -112,6 +114,7 @@ agent.invoke(question, {"configurable": {"thread_id": "thread-1"}})
 """
 
 
+@pytest.mark.scenario("no code", of="Deep Agents")
 def test_tree_of_a_deep_agent_is_that_of_the_handler(models: Models) -> None:
     with Receiver() as receiver:
         openai = {"OPENAI_BASE_URL": models.openai, "OPENAI_API_KEY": "none"}

@@ -1,0 +1,15 @@
+"""docs/frameworks.md says what was run of the frameworks of this environment."""
+
+import framework_page
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("framework", "package"),
+    [
+        ("OpenAI Agents SDK", "openai-agents"),
+        ("Claude Agent SDK", "claude-agent-sdk"),
+    ],
+)
+def test_page_has_what_is_run(collected: list[pytest.Item], framework: str, package: str) -> None:
+    framework_page.check(collected, framework, package)
