@@ -19,6 +19,13 @@ _NAMES = (SERVER_ADDRESS, NET_PEER_NAME)
 _SINGLE_LABEL = re.compile(r"(?!0x[0-9a-f]*$)(?=.*[a-z])[a-z0-9_-]+")
 _INTERNAL_SUFFIXES = (".local", ".internal", ".svc", ".localhost")
 
+# Of gRPC's targets.
+_SOCKETS = ("unix", "unix-abstract")
+_SCHEMES = ("dns", "xds", "ipv4", "ipv6")
+_ADDRESS = re.compile(r"((?P<host>[^:/\[\]]+)|\[(?P<ipv6>[^/\[\]]+)\])(:\w+)?")
+# What parsers of URLs may disagree about.
+_ODD = re.compile(r"[%@?#\\\s]")
+
 
 def is_ours(span: Span, listed: Collection[str], *, into_headers: bool) -> bool:
     """Whether what is sent under `span` stays inside: its peer is an internal or a listed host, or a queue.
@@ -41,7 +48,12 @@ def is_ours(span: Span, listed: Collection[str], *, into_headers: bool) -> bool:
     hosts = set(_hosts(attributes))
     if not hosts:
         return MESSAGING_SYSTEM in attributes
-    return all(is_internal(host) or _is_listed(host, listed) for host in hosts)
+    return are_ours(hosts, listed)
+
+
+def are_ours(hosts: Collection[str], listed: Collection[str]) -> bool:
+    """Whether every one of some hosts is an internal or a listed one."""
+    return bool(hosts) and all(is_internal(host) or _is_listed(host, listed) for host in hosts)
 
 
 @lru_cache(1024)
@@ -56,6 +68,27 @@ def is_internal(host: str) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return address.is_loopback or address.is_private or address.is_link_local
+
+
+def hosts_of_target(target: object) -> frozenset[str]:
+    """The hosts that a gRPC channel leads to; none where that cannot be read.
+
+    Args:
+        target: As gRPC's naming has it, `billing:50051` or `ipv4:10.0.0.1:80,10.0.0.2:80`.
+    """
+    if not isinstance(target, str) or _ODD.search(target):
+        return frozenset()
+    scheme, _, addresses = target.partition(":")
+    if scheme in _SOCKETS:
+        return frozenset({"localhost"})
+    if scheme not in _SCHEMES:
+        # gRPC takes it for a name with a port.
+        addresses = target
+    elif addresses.startswith("//"):
+        # Between the slashes stands who is asked for the name.
+        addresses = addresses[2:].partition("/")[2]
+    found = [_ADDRESS.fullmatch(address) for address in addresses.split(",")]
+    return frozenset((address["host"] or address["ipv6"]).lower() if address else "" for address in found)
 
 
 def _hosts(attributes: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ entries are what they would be without us.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -30,7 +30,7 @@ from ..guard import caught, never_raises, warn_once
 from ..settings import Settings
 from . import identity
 from .identity import UNKNOWN, Known, Source
-from .peers import is_ours
+from .peers import are_ours, is_ours
 from .signing import Ids, opened, sealed, signing_key
 from .turn import open_turn, turn_of_text, with_turn
 from .validation import clean_id
@@ -41,6 +41,9 @@ _HEADER = "baggage"
 _OURS = (SESSION_ID, USER_ID, PANDAPROBE_CONTEXT)
 # W3C Baggage; OpenTelemetry for Python ignores a longer header whole.
 _MOST_BYTES = 8192
+# gRPC's servers begin to refuse calls beyond 8192 bytes, with 32 for each entry; gRPC has entries of its own.
+_MOST_BYTES_OF_METADATA = 7168
+_BYTES_OF_ENTRY = 32
 
 _DELIBERATE = create_key("pandaprobe-deliberate")
 _GUARDED = create_key("pandaprobe-guarded")
@@ -191,16 +194,20 @@ class _Adding(Setter[Any]):
     def set(self, carrier: Any, key: str, value: str) -> None:
         if not self.done and key.lower() == _HEADER:
             self.done = True
-            if len(value) + 1 + len(self._members) <= _MOST_BYTES:
+            if _fit(len(value) + 1 + len(self._members)):
                 value = f"{value},{self._members}"
-            else:
-                warn_once(
-                    _logger,
-                    "full baggage",
-                    "the baggage leaves no room for the session in %d bytes: it does not go along",
-                    _MOST_BYTES,
-                )
         self._setter.set(carrier, key, value)
+
+
+def _fit(length: int, most: int = _MOST_BYTES) -> bool:
+    if length > most:
+        warn_once(
+            _logger,
+            "full baggage",
+            "the baggage leaves no room for the session in %d bytes: it does not go along",
+            most,
+        )
+    return length <= most
 
 
 @never_raises
@@ -215,6 +222,36 @@ def _clean(carrier: Any, setter: Setter[Any]) -> None:
 def _may_leave(context: Context, setter: Setter[Any]) -> bool:
     listed = _rules.propagate_to if _rules else ()
     return is_ours(get_current_span(context), listed, into_headers=setter is default_setter)
+
+
+def may_go_to(hosts: Collection[str]) -> bool:
+    """Whether session, user and turn may go where these hosts are, in every case."""
+    return _rules is not None and are_ours(hosts, _rules.propagate_to)
+
+
+def with_ours(metadata: Iterable[tuple[str, Any]], hosts: Collection[str]) -> list[tuple[str, Any]] | None:
+    """What was injected where nobody knew who is called, with session, user and turn.
+
+    Args:
+        metadata: What goes along with a call.
+        hosts: Who is called.
+
+    Returns:
+        None where it stays as it is.
+    """
+    from opentelemetry.propagate import get_global_textmap
+
+    fields, pairs = get_global_textmap().fields, list(metadata)
+    held = ",".join(value for key, value in pairs if key == _HEADER)
+    if PANDAPROBE_CONTEXT in held or fields.isdisjoint(key for key, _ in pairs) or not may_go_to(hosts):
+        return None
+    members = _written(_rules, get_current()) if _HEADER in fields else ""
+    if not members:
+        return None
+    written = [pair for pair in pairs if pair[0] != _HEADER]
+    written.append((_HEADER, f"{held},{members}" if held else members))
+    length = sum(len(key) + len(value) + _BYTES_OF_ENTRY for key, value in written)
+    return written if _fit(length, _MOST_BYTES_OF_METADATA) else None
 
 
 def _written(rules: _Rules | None, context: Context) -> str:

@@ -18,6 +18,7 @@ from ..export.forks import tell_of_forks
 from ..export.processor import ExportProcessor, Pipeline
 from ..export.stats import Stats
 from ..guard import report, warn_once
+from ..session.channels import carry_into_grpc
 from ..session.children import join_parent
 from ..session.propagation import guard_boundaries
 from ..session.queues import carry_into_celery
@@ -58,6 +59,7 @@ class Client:
                 stamp_logs()
             carry_into_threads()
             carry_into_celery()
+            carry_into_grpc()
             join_parent()
 
     @property

@@ -4,6 +4,7 @@ Run in an environment that has the clients. Both hosts are this process, for whi
 """
 
 import asyncio
+import atexit
 import json
 import platform
 import socket
@@ -11,16 +12,19 @@ import sys
 import threading
 from concurrent import futures
 from contextlib import suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
+from socketserver import BaseRequestHandler, ThreadingUDPServer
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from opentelemetry.baggage import set_baggage
 from opentelemetry.context import attach
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
-from opentelemetry.instrumentation.grpc import GrpcInstrumentorClient
+from opentelemetry.instrumentation.grpc import GrpcAioInstrumentorClient, GrpcInstrumentorClient
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
 from opentelemetry.instrumentation.kafka import KafkaInstrumentor
 from opentelemetry.instrumentation.pika import PikaInstrumentor
@@ -219,20 +223,66 @@ def publish(url: str, before_call: Any) -> None:
         client.publish(TopicArn="arn:aws:sns:eu-west-1:1:topic", Message="hi")
 
 
-def call_grpc(url: str) -> None:
+def target_of(url: str) -> str:
+    """The same host for gRPC, which resolves names by itself, where gRPC's server listens."""
+    return f"dns://{dns_server()}/{urlsplit(url).hostname}:{grpc_server()}"
+
+
+@cache
+def dns_server() -> str:
+    class Answer(BaseRequestHandler):
+        def handle(self) -> None:
+            query, answers = self.request
+            question = query[12 : query.index(b"\0", 12) + 5]
+            # Of IPv6 addresses there are none.
+            is_for_ipv4 = question.endswith(b"\0\x01\0\x01")
+            counts = bytes((0, 1, 0, is_for_ipv4, 0, 0, 0, 0))
+            record = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01" if is_for_ipv4 else b""
+            answers.sendto(query[:2] + b"\x81\x80" + counts + question + record, self.client_address)
+
+    server = ThreadingUDPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"127.0.0.1:{server.server_address[1]}"
+
+
+@cache
+def grpc_server() -> int:
     import grpc
 
     def serve(details: Any) -> Any:
         arrived.append(str(details.invocation_metadata))
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+        kind = details.method.rpartition("/")[2]
+        answer: Any = (lambda asked, _: b"") if kind.endswith("unary") else (lambda asked, _: iter([b""]))
+        return getattr(grpc, f"{kind}_rpc_method_handler")(answer)
 
-    handler = SimpleNamespace(service=serve)
-    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[handler])
+    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[SimpleNamespace(service=serve)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        channel.unary_unary("/billing.Billing/Pay")(b"")
-    server.stop(None)
+    atexit.register(server.stop, None)
+    return port
+
+
+def call_grpc(url: str) -> None:
+    import grpc
+
+    with grpc.insecure_channel(target_of(url)) as channel:
+        channel.unary_unary("/billing.Billing/unary_unary")(b"")
+        channel.stream_unary("/billing.Billing/stream_unary")(iter([b""]))
+        list(channel.unary_stream("/billing.Billing/unary_stream")(b""))
+        list(channel.stream_stream("/billing.Billing/stream_stream")(iter([b""])))
+
+
+def call_grpc_async(url: str) -> None:
+    import grpc
+
+    async def call() -> None:
+        async with grpc.aio.insecure_channel(target_of(url)) as channel:
+            await channel.unary_unary("/billing.Billing/unary_unary")(b"")
+            await channel.stream_unary("/billing.Billing/stream_unary")(iter([b""]))
+            [_ async for _ in channel.unary_stream("/billing.Billing/unary_stream")(b"")]
+            [_ async for _ in channel.stream_stream("/billing.Billing/stream_stream")(iter([b""]))]
+
+    asyncio.run(call())
 
 
 def call_kafka(url: str) -> None:
@@ -282,6 +332,7 @@ CALLS = {
     "botocore, SNS request": (call_sns, "botocore"),
     "botocore, SNS message": (call_sns_message, "botocore"),
     "grpc": (call_grpc, "grpcio"),
+    "grpc, async": (call_grpc_async, "grpcio"),
     "kafka-python": (call_kafka, "kafka-python"),
     "pika": (call_pika, "pika"),
 }
@@ -294,7 +345,8 @@ def main() -> None:
     kafka.KafkaProducer.send = send_nothing
     instrumentors = [
         *(RequestsInstrumentor, URLLibInstrumentor, URLLib3Instrumentor, HTTPXClientInstrumentor),
-        *(HTTPX2ClientInstrumentor, AioHttpClientInstrumentor, GrpcInstrumentorClient, KafkaInstrumentor),
+        *(HTTPX2ClientInstrumentor, AioHttpClientInstrumentor, KafkaInstrumentor),
+        *(GrpcInstrumentorClient, GrpcAioInstrumentorClient),
     ]
     for instrumentor in instrumentors:
         instrumentor().instrument(raise_exception_on_conflict=True)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -102,8 +103,8 @@ def test_id_goes_through_a_service_in_javascript_unchanged(middle: str, receiver
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("services") / "env"
-    instrumentations = (f"opentelemetry-instrumentation-{name}" for name in ("starlette", "urllib"))
-    install(environment, f"{wheel}[local]", *instrumentations)
+    instrumentations = (f"opentelemetry-instrumentation-{name}" for name in ("starlette", "urllib", "grpc"))
+    install(environment, f"{wheel}[local]", "grpcio", *instrumentations)
     return environment
 
 
@@ -190,3 +191,35 @@ def test_two_services_share_session_and_turn_by_rest_and_a_forger_has_no_session
     assert (forged["name"], forged["session_id"], forged["user_id"]) == ("billing", None, None)
     assert (trace["name"], trace["session_id"], trace["status"]) == ("agent", "conversation-123", "COMPLETED")
     assert tree(trace["spans"].values()) == TREE
+
+
+def test_two_services_over_grpc_share_session_and_turn_and_a_forger_has_no_session(environment: Path) -> None:
+    command = [
+        *(str(python_of(environment).with_name("opentelemetry-instrument")), str(python_of(environment))),
+        str(Path(__file__).with_name("grpc_services.py")),
+    ]
+    variables = {
+        **clean_environment(),
+        "PANDAPROBE_API_KEY": "sk_pp_1",
+        "PANDAPROBE_PROJECT_NAME": "shop",
+    }
+    with Receiver() as receiver:
+        variables["PANDAPROBE_ENDPOINT"] = receiver.url
+        with subprocess.Popen(
+            [*command, "serve"], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server:
+            assert server.stdout is not None
+            ports = server.stdout.readline().split()
+            called = subprocess.run(
+                [*command, "call", *ports], env=variables, capture_output=True, text=True, check=False
+            )
+            server.communicate("", timeout=30)
+    assert called.stdout == "b'None' {b'c-1'}", called.stderr
+    held = Counter(
+        (attributes_of(span).get("session.id"), attributes_of(span).get("pandaprobe.trace.id"))
+        for span in receiver.spans
+    )
+    # The forged call is the answer alone: its caller is not traced, and a span of a server is of no session.
+    forged, turn = sorted(held.items(), key=lambda item: item[1])
+    assert (forged[0][0], forged[1]) == (None, 1)
+    assert (turn[0][0], turn[1]) == ("c-1", 1 + 16 * 3)

@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import pandaprobe_otel as pandaprobe
 from pandaprobe_otel import propagation
 from pandaprobe_otel.session import signing
-from pandaprobe_otel.session.peers import is_internal
+from pandaprobe_otel.session.peers import hosts_of_target, is_internal
 from pandaprobe_otel.session.propagation import guard_boundaries
 from pandaprobe_otel.session.signing import Ids, opened, sealed, signing_key
 from pandaprobe_otel.settings import resolve
@@ -160,6 +160,38 @@ def test_host_is_internal(host: str) -> None:
 )
 def test_host_is_not_internal(host: str) -> None:
     assert not is_internal(host)
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts"),
+    [
+        ("billing:50051", {"billing"}),
+        ("API.example.com", {"api.example.com"}),
+        ("[::1]:50051", {"::1"}),
+        ("dns:billing:50051", {"billing"}),
+        ("dns:///billing:50051", {"billing"}),
+        ("dns://8.8.8.8/billing:50051", {"billing"}),
+        ("xds:///billing.prod.svc:50051", {"billing.prod.svc"}),
+        ("ipv4:10.0.0.1:80,8.8.8.8:80", {"10.0.0.1", "8.8.8.8"}),
+        ("ipv6:[::1]:80,[2001:4860:4860::8888]:80", {"::1", "2001:4860:4860::8888"}),
+        ("unix:/run/billing.sock", {"localhost"}),
+        ("unix-abstract:billing", {"localhost"}),
+        # What may be anyone's, or cannot be read.
+        ("8.8.8.8:80,billing", {"8.8.8.8", "billing"}),
+        ("DNS:///billing", {""}),
+        ("google-c2p:///billing", {""}),
+        ("dns:////billing", {""}),
+        ("[::1]billing:80", {""}),
+        ("ipv4:10.0.0.1:80,", {"10.0.0.1", ""}),
+        *(
+            (odd, set[str]())
+            for odd in ("a@billing", "billing?x", "billing#x", "%62illing", "a\\billing", "a b")
+        ),
+        *((none, set[str]()) for none in (None, b"billing")),
+    ],
+)
+def test_target_of_a_grpc_channel_leads_to_hosts(target: object, hosts: set[str]) -> None:
+    assert hosts_of_target(target) == hosts
 
 
 def test_ids_leave_for_hosts_that_are_listed(sent: Any) -> None:
