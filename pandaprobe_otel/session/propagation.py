@@ -8,6 +8,7 @@ entries are what they would be without us.
 import logging
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from secrets import token_hex
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -44,6 +45,9 @@ _MOST_BYTES = 8192
 # gRPC's servers begin to refuse calls beyond 8192 bytes, with 32 for each entry; gRPC has entries of its own.
 _MOST_BYTES_OF_METADATA = 7168
 _BYTES_OF_ENTRY = 32
+
+# A property of the signed entry that `propagation.inject` has written here: other processes know others.
+_BY_HAND = f";by={token_hex(4)}"
 
 _DELIBERATE = create_key("pandaprobe-deliberate")
 _GUARDED = create_key("pandaprobe-guarded")
@@ -152,11 +156,18 @@ class PandaProbePropagator(TextMapPropagator):
             self._inject(carrier, context, setter)
 
     def _inject(self, carrier: CarrierT, context: Context, setter: Setter[CarrierT]) -> None:
-        may_leave, members = False, ""
+        may_leave, members, held = False, "", ""
         try:
-            may_leave = bool(context.get(_DELIBERATE)) or _may_leave(context, setter)
-            if may_leave and (self._carries_baggage or context.get(_DELIBERATE)):
+            by_hand = bool(context.get(_DELIBERATE))
+            held = "" if by_hand else _written_by_hand(carrier)
+            may_leave = by_hand or bool(held) or _may_leave(context, setter)
+            if held:
+                members = held
+            elif may_leave and (self._carries_baggage or by_hand):
                 members = _written(_rules, context)
+            if by_hand and members:
+                # Behind the last of ours, which is the signed one.
+                members += _BY_HAND
         except Exception as error:
             caught("PandaProbePropagator.inject", error)
         # Ids that somebody has put into the baggage by hand are theirs, as far as inside.
@@ -164,10 +175,10 @@ class PandaProbePropagator(TextMapPropagator):
             context = _without_ours(context)
         adding = _Adding(setter, members)
         self._inner.inject(carrier, set_value(_GUARDED, True, context), adding)
-        if not adding.done:
-            setter.set(carrier, _HEADER, members)
-        elif not may_leave:
+        if not may_leave:
             _clean(carrier, setter)
+        elif not adding.done and not held and _fit(len(members)):
+            setter.set(carrier, _HEADER, members)
 
 
 def guarded_global() -> "PandaProbePropagator":
@@ -213,10 +224,25 @@ def _fit(length: int, most: int = _MOST_BYTES) -> bool:
 @never_raises
 def _clean(carrier: Any, setter: Setter[Any]) -> None:
     """Takes out what was written for another host: httpx copies headers when it follows a redirect."""
-    held: Any = carrier.get(_HEADER) if hasattr(carrier, "get") else None
-    if isinstance(held, str) and PANDAPROBE_CONTEXT in held:
-        members = (member for member in held.split(",") if member.partition("=")[0].strip() not in _OURS)
-        setter.set(carrier, _HEADER, ",".join(members))
+    held = _held_by(carrier)
+    if PANDAPROBE_CONTEXT in held:
+        setter.set(carrier, _HEADER, ",".join(member for member in held.split(",") if not _is_ours(member)))
+
+
+def _written_by_hand(carrier: Any) -> str:
+    """Ours of what was sent past the guard: clients inject once more into the headers that they are given."""
+    held = _held_by(carrier)
+    return ",".join(filter(_is_ours, held.split(","))) if _BY_HAND in held else ""
+
+
+def _held_by(carrier: Any) -> str:
+    # urllib's requests write the names of headers with a capital.
+    names = (_HEADER, _HEADER.title()) if hasattr(carrier, "get") else ()
+    return next((held for name in names if isinstance(held := carrier.get(name), str)), "")
+
+
+def _is_ours(member: str) -> bool:
+    return member.partition("=")[0].strip() in _OURS
 
 
 def _may_leave(context: Context, setter: Setter[Any]) -> bool:
@@ -294,7 +320,8 @@ def _members(headers: Iterable[Any] | None) -> dict[str, str]:
 def _received(rules: _Rules, context: Context, members: dict[str, str]) -> Context:
     ids = Ids()
     if PANDAPROBE_CONTEXT in members:
-        text = unquote(members[PANDAPROBE_CONTEXT])
+        # OpenTelemetry for Python takes a property for a part of the value.
+        text = unquote(members[PANDAPROBE_CONTEXT]).partition(";")[0]
         ids = opened(text, rules.key, unsigned=rules.trust_incoming) or ids
     elif rules.trust_incoming:
         ids = Ids(*(unquote(members.get(key, "")) for key in (SESSION_ID, USER_ID)))

@@ -36,11 +36,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_tracer_provider
 
 import pandaprobe_otel as pandaprobe
+from pandaprobe_otel import propagation
 
 OURS, VENDOR = "billing.prod.svc", "api.vendor.example"
 # Where a host of ours redirects to the vendor.
 ELSEWHERE = "/elsewhere"
 REDIRECTED = ("requests", "urllib", "urllib3", "httpx", "httpx2", "aiohttp")
+
+Headers = dict[str, str] | None
 
 # What has arrived: header names and values, as text.
 arrived: list[str] = []
@@ -90,28 +93,28 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None: ...
 
 
-def call_requests(url: str) -> None:
+def call_requests(url: str, headers: Headers = None) -> None:
     import requests
 
-    requests.get(url, timeout=10)
+    requests.get(url, timeout=10, headers=headers)
 
 
-def call_urllib(url: str) -> None:
-    from urllib.request import urlopen
+def call_urllib(url: str, headers: Headers = None) -> None:
+    from urllib.request import Request, urlopen
 
-    urlopen(url, timeout=10).read()
+    urlopen(Request(url, headers=headers or {}), timeout=10).read()
 
 
-def call_urllib3(url: str) -> None:
+def call_urllib3(url: str, headers: Headers = None) -> None:
     import urllib3
 
-    urllib3.PoolManager().request("GET", url, timeout=10)
+    urllib3.PoolManager().request("GET", url, timeout=10, headers=headers)
 
 
-def call_httpx(url: str) -> None:
+def call_httpx(url: str, headers: Headers = None) -> None:
     import httpx
 
-    httpx.get(url, follow_redirects=True)
+    httpx.get(url, follow_redirects=True, headers=headers)
 
 
 def call_httpx_async(url: str) -> None:
@@ -124,10 +127,10 @@ def call_httpx_async(url: str) -> None:
     asyncio.run(call())
 
 
-def call_httpx2(url: str) -> None:
+def call_httpx2(url: str, headers: Headers = None) -> None:
     import httpx2
 
-    httpx2.get(url, follow_redirects=True)
+    httpx2.get(url, follow_redirects=True, headers=headers)
 
 
 def call_httpx2_async(url: str) -> None:
@@ -140,11 +143,11 @@ def call_httpx2_async(url: str) -> None:
     asyncio.run(call())
 
 
-def call_aiohttp(url: str) -> None:
+def call_aiohttp(url: str, headers: Headers = None) -> None:
     import aiohttp
 
     async def call() -> None:
-        async with aiohttp.ClientSession() as client, client.get(url) as response:
+        async with aiohttp.ClientSession() as client, client.get(url, headers=headers) as response:
             await response.read()
 
     asyncio.run(call())
@@ -262,11 +265,12 @@ def grpc_server() -> int:
     return port
 
 
-def call_grpc(url: str) -> None:
+def call_grpc(url: str, headers: Headers = None) -> None:
     import grpc
 
+    metadata = tuple((headers or {}).items())
     with grpc.insecure_channel(target_of(url)) as channel:
-        channel.unary_unary("/billing.Billing/unary_unary")(b"")
+        channel.unary_unary("/billing.Billing/unary_unary")(b"", metadata=metadata)
         channel.stream_unary("/billing.Billing/stream_unary")(iter([b""]))
         list(channel.unary_stream("/billing.Billing/unary_stream")(b""))
         list(channel.stream_stream("/billing.Billing/stream_stream")(iter([b""])))
@@ -314,7 +318,7 @@ def call_pika(url: str) -> None:
     channel.basic_publish("exchange", "key", b"hi")
 
 
-CALLS = {
+CALLS: dict[str, tuple[Any, str | None]] = {
     "requests": (call_requests, "requests"),
     "urllib": (call_urllib, None),
     "urllib3": (call_urllib3, "urllib3"),
@@ -374,6 +378,12 @@ def main() -> None:
                 arrived.clear()
                 call(f"http://{OURS}:{server.server_port}{ELSEWHERE}")
                 seen["redirected"] = arrived[1:]
+            if name in (*REDIRECTED, "grpc"):
+                headers: dict[str, str] = {}
+                propagation.inject(headers)
+                arrived.clear()
+                call(f"http://{VENDOR}:{server.server_port}/", headers)
+                seen["by hand"] = arrived[:1]
     json.dump(result, sys.stdout)
 
 

@@ -144,6 +144,15 @@ def test_ids_follow_a_redirect_where_the_client_asks_nobody(arrived: Any, names:
     assert redirected.keys() - taken_along == {"urllib3", "httpx", "httpx2"}
 
 
+@pytest.mark.parametrize("names", ["", "http"], ids=["old names", "new names"])
+def test_what_is_injected_by_hand_arrives_at_a_vendor_too(arrived: Any, names: str) -> None:
+    by_hand = {client: seen["by hand"] for client, seen in arrived[names].items() if "by hand" in seen}
+    assert by_hand.keys() == {"requests", "urllib", "urllib3", "httpx", "httpx2", "aiohttp", "grpc"}
+    for client, texts in by_hand.items():
+        assert "theirs=1,session.id=the-session" in texts[0], client
+        assert texts[0].count("pandaprobe.context") == 1, client
+
+
 def test_table_of_clients_is_what_arrived(arrived: Any) -> None:
     rows = [
         f"| {client} | {seen['version']} | {answer(seen['ours'])} | {answer(seen['vendor'])} |"

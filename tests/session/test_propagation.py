@@ -1,5 +1,6 @@
 """What leaves the process of session, user and turn, and what is believed of what comes in."""
 
+import re
 import timeit
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -214,6 +215,36 @@ def test_inject_of_ours_goes_past_the_guard(tracer: trace.Tracer, stamp: Any) ->
     detach(token)
 
 
+@pytest.mark.parametrize("name", ["baggage", "Baggage"])
+def test_what_inject_of_ours_wrote_stays_where_a_client_injects_too(
+    name: str, tracer: trace.Tracer, stamp: Any
+) -> None:
+    written: dict[str, str] = {}
+    with pandaprobe.session("c-1"):
+        propagation.inject(written)
+        headers = {name: written["baggage"]}
+        with tracer.start_as_current_span("call", kind=SpanKind.CLIENT, attributes=VENDOR):
+            propagate.inject(headers)
+            assert headers.get("baggage", written["baggage"]) == headers.get("Baggage", written["baggage"])
+            token = attach(baggage.set_baggage("theirs", "1"))
+            propagate.inject(headers)
+            detach(token)
+    assert headers["baggage"] == f"theirs=1,{written['baggage']}"
+    assert stamp({"baggage": by_python(headers["baggage"])}) == {"session.id": "c-1"}
+
+
+def test_what_inject_of_ours_wrote_elsewhere_and_is_passed_on_stays_inside(tracer: trace.Tracer) -> None:
+    headers: dict[str, str] = {}
+    with pandaprobe.session("c-1"):
+        propagation.inject(headers)
+    # Another process marks it otherwise.
+    headers["baggage"], marks = re.subn(";by=.*", ";by=00000000", headers["baggage"])
+    assert marks == 1
+    with tracer.start_as_current_span("call", kind=SpanKind.CLIENT, attributes=VENDOR):
+        propagate.inject(headers)
+    assert headers["baggage"] == ""
+
+
 def test_baggage_of_others_leaves_as_it_would_without_us(sent: Any) -> None:
     token = attach(baggage.set_baggage("tenant", "a b+c", baggage.set_baggage("theirs", "x,y")))
     theirs: dict[str, str] = {}
@@ -239,6 +270,14 @@ def test_ids_that_somebody_put_into_the_baggage_stay_inside_too(sent: Any, stamp
     assert ids_in(sent(VENDOR)) == []
     assert sent(INTERNAL)["baggage"] == "session.id=by+hand"
     detach(token)
+
+
+def test_ids_that_are_too_long_for_a_header_by_themselves_stay_here(
+    sent: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pandaprobe.session("\U0001f43c" * 255), pandaprobe.user("\U0001f43c" * 255):
+        assert "baggage" not in sent(INTERNAL)
+    assert "no room" in caplog.text
 
 
 def test_without_room_in_the_header_others_go_first(sent: Any, stamp: Any) -> None:
