@@ -18,11 +18,11 @@ from .tracing.span import Span
 from .tracing.trace import Trace, start_trace
 
 if TYPE_CHECKING:
-    from .export.exporter import PandaProbeSpanExporter
     from .session.children import session_env
     from .session.log_stamping import SessionLogRecordProcessor
     from .session.stamping import SessionSpanProcessor
     from .setup.client import Client, flush, get_client, init, score, shutdown
+    from .setup.exporting import PandaProbeSpanExporter
 
 __all__ = [
     "Client",
@@ -61,7 +61,7 @@ _LAZY = {
     "init": "setup.client",
     "score": "setup.client",
     "shutdown": "setup.client",
-    "PandaProbeSpanExporter": "export.exporter",
+    "PandaProbeSpanExporter": "setup.exporting",
     "session_env": "session.children",
     "SessionLogRecordProcessor": "session.log_stamping",
     "SessionSpanProcessor": "session.stamping",

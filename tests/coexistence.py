@@ -32,6 +32,7 @@ class Neighbour(NamedTuple):
         arrives: Which spans PandaProbe receives: all, or those that the other one receives, or none.
         note: What a user should know of the two together.
         leaves: Attributes that the other one adds to what carries a session.
+        then: What is set up after `ours`.
     """
 
     name: str
@@ -41,9 +42,10 @@ class Neighbour(NamedTuple):
     arrives: str = "all"
     note: str = ""
     leaves: Sequence[str] = ()
+    then: str = ""
 
 
-# `theirs()` and `ours()` in the order that is asked for, then the work whose spans are compared.
+# `theirs()`, `ours()` and `second()` in the order that is asked for, then the work whose spans are compared.
 PROGRAM = """
 import os, random
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +65,12 @@ def ours():
     import pandaprobe_otel as pandaprobe
     pandaprobe.init()
     session = lambda: pandaprobe.session("s")
+
+def second():
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    import pandaprobe_otel as pandaprobe
+    exporter = pandaprobe.PandaProbeSpanExporter(endpoint=os.environ["SECOND"], project_name="second")
+    trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(exporter))
 
 for step in os.environ["STEPS"].split():
     globals()[step]()
@@ -95,7 +103,7 @@ class Run:
     """The program beside a neighbour, in a process of its own, and what arrived at both sides.
 
     Args:
-        steps: What the program sets up, in this order: `theirs`, `ours`.
+        steps: What the program sets up, in this order: `theirs`, `ours`, `second` (project).
         alone: Whether the environment knows nothing of PandaProbe.
         under: What Python is run by.
         variables: More of the environment.
@@ -112,7 +120,7 @@ class Run:
         **variables: str,
     ) -> None:
         program = PROGRAM.format(setup=textwrap.indent(neighbour.setup or "pass", "    "))
-        with Receiver() as theirs, Receiver() as ours:
+        with Receiver() as theirs, Receiver() as ours, Receiver() as second:
             own = {name: text.format(theirs=theirs.url) for name, text in neighbour.environment.items()}
             pandaprobe = {
                 "PANDAPROBE_ENDPOINT": ours.url,
@@ -132,6 +140,7 @@ class Run:
                     **own,
                     **variables,
                     "THEIRS": theirs.url,
+                    "SECOND": second.url,
                     "STEPS": steps,
                 },
                 cwd=python.parent,
@@ -144,6 +153,7 @@ class Run:
         self.errors = process.stderr
         self.theirs = [span for span in theirs.spans if PASSING not in attributes_of(span).items()]
         self.ours = ours.spans
+        self.second = second.spans
 
     def seen_by_them(self, without: Sequence[str] = ()) -> list[Seen]:
         return sorted(_seen(self.theirs, VOLATILE.union(without)))
@@ -179,6 +189,9 @@ def check(neighbour: Neighbour, baseline: Run, both: Run) -> None:
     assert all(attributes_of(span)["session.id"] == "s" for span in both.ours)
     if len(baseline.theirs) == len(both.ours):
         assert both.parents(both.ours) == baseline.parents(baseline.theirs)
+    if neighbour.then:
+        assert sorted(span.name for span in both.second) == sorted(SPANS), both.errors
+        assert all(attributes_of(span)["session.id"] == "s" for span in both.second)
     assert "failed inside PandaProbe" not in both.errors
 
 
@@ -199,6 +212,13 @@ _SDK_SETUP = _SDK.format(sampler="None")
 
 PLAIN = (
     Neighbour("OpenTelemetry SDK", "opentelemetry-sdk", _SDK_SETUP),
+    Neighbour(
+        "…, two projects of PandaProbe",
+        "opentelemetry-sdk",
+        _SDK_SETUP,
+        note="both receive them, the second by an exporter of its own",
+        then=" second",
+    ),
     Neighbour(
         "…, sampler off",
         "opentelemetry-sdk",

@@ -31,18 +31,14 @@ _logger = logging.getLogger("pandaprobe_otel.export")
 
 
 class PandaProbeSpanExporter(SpanExporter):
-    """Sends ended spans to PandaProbe; for a span processor of your own.
-
-        exporter = PandaProbeSpanExporter(api_key="sk_pp_…", project_name="support-agent")
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+    """Sends ended spans to PandaProbe.
 
     What it is given it writes to the spool at once; a thread of its own sends it from there.
 
     Args:
         unseen: Gives the stamp of a span, as far as its attributes do not show it.
         above: Gives the parent of a span, and the names of the spans in between that are not exported.
-        settings: As for `init`. What is exported is up to the processor: `export` and `session_sample_rate`
-            hold for that of `init`.
+        settings: As for `init`. What is exported is up to the processor.
 
     Raises:
         TypeError: For a setting that does not exist.

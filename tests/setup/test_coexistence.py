@@ -16,7 +16,7 @@ VERSION = r"` [\w.]+ \|"
 @pytest.mark.parametrize("neighbour", PLAIN, ids=lambda neighbour: neighbour.name)
 def test_the_sdk_receives_what_it_received_and_pandaprobe_its_own(neighbour: Neighbour) -> None:
     baseline = Run(neighbour, "theirs", alone=True)
-    check(neighbour, baseline, Run(neighbour, "theirs ours"))
+    check(neighbour, baseline, Run(neighbour, f"theirs ours{neighbour.then}"))
     if neighbour is SDK:
         check(neighbour, baseline, Run(neighbour, "ours theirs"))
 
@@ -26,6 +26,14 @@ def test_a_program_that_sets_up_the_sdk_itself_may_run_under_opentelemetry_instr
     baseline = Run(SDK, "theirs", alone=True, under=INSTRUMENT)
     assert {span.name for span in baseline.theirs} == SPANS
     check(SDK, baseline, Run(SDK, "theirs", under=INSTRUMENT, BAGGAGE="session.id=s"))
+
+
+def test_a_second_project_sees_a_stamp_that_the_others_do_not_see() -> None:
+    (projects,) = [neighbour for neighbour in PLAIN if neighbour.then]
+    baseline = Run(projects, "theirs", alone=True)
+    both = Run(projects, f"theirs ours{projects.then}", PANDAPROBE_STAMP="own")
+    assert both.seen_by_them() == baseline.seen_by_them()
+    check(projects, baseline, both)
 
 
 @pytest.mark.parametrize("steps", ["theirs ours", "ours theirs"])
@@ -104,6 +112,34 @@ def test_two_projects_receive_the_spans_of_one_provider_each_once() -> None:
         assert sorted(span.name for span in receiver.spans) == ["step", "turn"]
         assert {attributes_of(span)["session.id"] for span in receiver.spans} == {"s"}
         assert {headers["X-Project-Name"] for headers in receiver.headers} == {project}
+
+
+def test_two_providers_send_each_its_own_spans_to_its_own_project() -> None:
+    with Receiver() as first, Receiver() as second:
+        ended = in_process.run(
+            f"""
+            import pandaprobe_otel as pandaprobe
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            pandaprobe.init(endpoint="{first.url}", project_name="first")
+            other = pandaprobe.PandaProbeSpanExporter(endpoint="{second.url}", project_name="second")
+            provider = TracerProvider()
+            provider.add_span_processor(pandaprobe.SessionSpanProcessor())
+            provider.add_span_processor(BatchSpanProcessor(other))
+            with pandaprobe.session("s"):
+                trace.get_tracer("theirs").start_span("of the first").end()
+                span = provider.get_tracer("theirs").start_span("of the second")
+                # More than a span holds: the oldest, which is the session, goes.
+                span.set_attributes({{str(number): number for number in range(200)}})
+                span.end()
+            tell(flushed=[pandaprobe.flush(), provider.force_flush()])
+            """
+        )
+    assert ended.told == {"flushed": [True, True]}
+    for receiver, name in ((first, "of the first"), (second, "of the second")):
+        (span,) = receiver.spans
+        assert (span.name, attributes_of(span)["session.id"]) == (name, "s")
 
 
 def test_the_documentation_names_everyone_who_was_tried() -> None:
