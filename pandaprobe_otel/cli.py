@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import distributions
@@ -27,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             reconfigure(errors="replace")
     try:
         return arguments.run(arguments)
+    except BrokenPipeError:
+        # Whoever reads has enough, `head` for example. Python would fail once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         # What a shell reports for SIGINT.
         return 130

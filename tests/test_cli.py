@@ -161,6 +161,17 @@ def test_doctor_fails_and_says_why_as_json() -> None:
     assert report["findings"][0]["fix"] == "set PANDAPROBE_API_KEY to a valid key"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="says it otherwise")
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*PROGRAM, "bootstrap"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_help_ends_with_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--help"])

@@ -21,6 +21,11 @@ def check_provider(settings: Settings) -> Section:
     provider: Any = trace.get_tracer_provider()
     is_set = not isinstance(provider, trace.ProxyTracerProvider)
     section.facts["provider"] = _name(provider) if is_set else "none yet; the first to come sets it"
+    if not is_set and os.environ.get("OTEL_CONFIG_FILE"):
+        section.note(
+            "OTEL_CONFIG_FILE is read only where a program is started by opentelemetry-instrument",
+            "opentelemetry-instrument pandaprobe-otel doctor",
+        )
     section.facts["processors"] = [_with_exporter(processor) for processor in processors_of(provider)]
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         section.problem("OTEL_SDK_DISABLED=true: OpenTelemetry makes no spans", "unset OTEL_SDK_DISABLED")

@@ -180,6 +180,13 @@ def test_provider_that_takes_no_processors_is_noted() -> None:
     ]
 
 
+def test_configuration_file_that_nobody_reads_here_is_noted(examined: Examine) -> None:
+    with Receiver() as receiver:
+        report = examined(receiver.url, OTEL_CONFIG_FILE="otel.yaml")
+    note = "OTEL_CONFIG_FILE is read only where a program is started by opentelemetry-instrument"
+    assert findings(report)[note] == "opentelemetry-instrument pandaprobe-otel doctor"
+
+
 def test_competitors_for_the_distro_are_shown(examined: Examine, install: Install) -> None:
     install("one-distro", opentelemetry_distro="one", opentelemetry_configurator="one")
     install("other-distro", opentelemetry_distro="other")

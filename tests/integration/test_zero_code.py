@@ -61,6 +61,36 @@ def test_a_configuration_file_names_exporter_and_settings(environment: Path) -> 
     assert session.count("LLM chat gpt-5.4-nano") == 3
 
 
+FILE = """
+file_format: "1.0"
+tracer_provider:
+  processors: [{simple: {exporter: {console: {}}}}]
+distribution:
+  pandaprobe: {endpoint: URL, project_name: of the file, environment: staging, spool_dir: "off"}
+"""
+WORK = """
+from opentelemetry import trace
+trace.get_tracer("theirs").start_span("work", attributes={"gen_ai.operation.name": "chat"}).end()
+"""
+
+
+def test_what_a_configuration_file_says_wins_over_the_environment(environment: Path, tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        (tmp_path / "otel.yaml").write_text(FILE.replace("URL", receiver.url))
+        console = run(
+            environment,
+            str(environment / "bin/opentelemetry-instrument"),
+            *(str(python_of(environment)), "-c", WORK),
+            OTEL_CONFIG_FILE=str(tmp_path / "otel.yaml"),
+            PANDAPROBE_ENDPOINT="http://127.0.0.1:9",
+            PANDAPROBE_PROJECT_NAME="of the environment",
+        )
+    assert console.count('"name": "work"') == 1
+    assert [span.name for span in receiver.spans] == ["work"]
+    assert receiver.resource["deployment.environment.name"] == "staging"
+    assert receiver.headers[0]["X-Project-Name"] == "of the file"
+
+
 MESSAGE = """
 import anthropic
 question = {"role": "user", "content": "hi"}

@@ -146,6 +146,9 @@ def test_every_entry_point_has_our_name_and_loads() -> None:
         for point in found
     )
     assert all(point.load() for point in found)
+    roles = {point.group.removeprefix("opentelemetry_") for point in found}
+    assert roles >= {"distro", "configurator", "traces_exporter", "propagator", "post_instrument"}
+    assert "environment_variables" in roles
 
 
 # Another distribution, as a package that is installed beside ours.
@@ -202,11 +205,14 @@ def guest(python_path: str) -> Guest:
     return run
 
 
-def test_a_guest_receives_what_another_distribution_receives_and_changes_nothing_of_it(guest: Guest) -> None:
+@pytest.mark.parametrize("named", [{}, {"OTEL_PYTHON_DISTRO": "other_distro"}], ids=["installed", "named"])
+def test_a_guest_receives_what_another_distribution_receives_and_changes_nothing_of_it(
+    named: dict[str, str], guest: Guest
+) -> None:
     with Receiver() as without:
-        guest(WORK, without)
+        guest(WORK, without, **named)
     with Receiver() as theirs, Receiver() as ours:
-        guest(WORK, theirs, PANDAPROBE_ENDPOINT=ours.url)
+        guest(WORK, theirs, **named, PANDAPROBE_ENDPOINT=ours.url)
     for receiver in (without, theirs, ours):
         assert [span.name for span in receiver.spans] == ["work"]
         assert receiver.resource["telemetry.distro.name"] == "other"
@@ -220,6 +226,13 @@ def test_a_guest_leaves_it_to_the_other_distribution_whether_messages_are_captur
             PANDAPROBE_ENDPOINT=ours.url,
         )
     assert ended.told == {"names": []}
+
+
+def test_a_guest_that_is_disabled_sends_nothing_and_takes_nothing(guest: Guest) -> None:
+    with Receiver() as theirs, Receiver() as ours:
+        guest(WORK, theirs, PANDAPROBE_ENDPOINT=ours.url, PANDAPROBE_ENABLED="false")
+    assert [span.name for span in theirs.spans] == ["work"]
+    assert not ours.paths
 
 
 def test_a_guest_with_init_exports_each_span_once(guest: Guest) -> None:
