@@ -95,13 +95,14 @@ def _hosts(attributes: Mapping[str, Any]) -> Iterator[str]:
     """The peer by every attribute that names it; empty for a name that cannot be read."""
     for key in _URLS:
         if key in attributes:
-            yield _host_of(str(attributes[key]))
+            yield host_of(str(attributes[key]))
     for key in _NAMES:
         if key in attributes:
             yield str(attributes[key]).strip("[]").lower()
 
 
-def _host_of(url: str) -> str:
+def host_of(url: str) -> str:
+    """The host of a URL, in lower case; empty where that cannot be read."""
     # Parsers disagree about what stands before and after a backslash.
     if "\\" in url:
         return ""

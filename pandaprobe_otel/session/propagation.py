@@ -31,7 +31,7 @@ from ..guard import caught, never_raises, warn_once
 from ..settings import Settings
 from . import identity
 from .identity import UNKNOWN, Known, Source
-from .peers import are_ours, is_ours
+from .peers import are_ours, host_of, is_ours
 from .signing import Ids, opened, sealed, signing_key
 from .turn import open_turn, turn_of_text, with_turn
 from .validation import clean_id
@@ -224,21 +224,33 @@ def _fit(length: int, most: int = _MOST_BYTES) -> bool:
 @never_raises
 def _clean(carrier: Any, setter: Setter[Any]) -> None:
     """Takes out what was written for another host: httpx copies headers when it follows a redirect."""
-    held = _held_by(carrier)
+    name, held = _held_by(carrier)
     if PANDAPROBE_CONTEXT in held:
-        setter.set(carrier, _HEADER, ",".join(member for member in held.split(",") if not _is_ours(member)))
+        setter.set(carrier, name, ",".join(member for member in held.split(",") if not _is_ours(member)))
 
 
 def _written_by_hand(carrier: Any) -> str:
     """Ours of what was sent past the guard: clients inject once more into the headers that they are given."""
-    held = _held_by(carrier)
+    _, held = _held_by(carrier)
     return ",".join(filter(_is_ours, held.split(","))) if _BY_HAND in held else ""
 
 
-def _held_by(carrier: Any) -> str:
+def _held_by(carrier: Any) -> tuple[str, str]:
     # urllib's requests write the names of headers with a capital.
     names = (_HEADER, _HEADER.title()) if hasattr(carrier, "get") else ()
-    return next((held for name in names if isinstance(held := carrier.get(name), str)), "")
+    return next(((name, held) for name in names if isinstance(held := carrier.get(name), str)), (_HEADER, ""))
+
+
+@never_raises
+def clean_for(url: str, headers: Any) -> None:
+    """Takes out what was written for another host, where these headers go to one that is not ours.
+
+    Args:
+        url: Who is called.
+        headers: Any mapping that can be written to.
+    """
+    if not may_go_to({host_of(url)}) and not _written_by_hand(headers):
+        _clean(headers, default_setter)
 
 
 def _is_ours(member: str) -> bool:

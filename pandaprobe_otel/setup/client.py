@@ -22,6 +22,7 @@ from ..session.channels import carry_into_grpc
 from ..session.children import join_parent
 from ..session.propagation import guard_boundaries
 from ..session.queues import carry_into_celery
+from ..session.redirects import clean_redirects
 from ..session.stamping import unseen
 from ..session.stamps import keep_aside
 from ..session.threads import carry_into_threads
@@ -60,6 +61,7 @@ class Client:
             carry_into_threads()
             carry_into_celery()
             carry_into_grpc()
+            clean_redirects()
             join_parent()
 
     @property

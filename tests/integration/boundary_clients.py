@@ -39,8 +39,8 @@ import pandaprobe_otel as pandaprobe
 from pandaprobe_otel import propagation
 
 OURS, VENDOR = "billing.prod.svc", "api.vendor.example"
-# Where a host of ours redirects to the vendor.
-ELSEWHERE = "/elsewhere"
+# Where a host of ours redirects to.
+REDIRECTS = {"/elsewhere": VENDOR, "/inside": OURS}
 REDIRECTED = ("requests", "urllib", "urllib3", "httpx", "httpx2", "aiohttp")
 
 Headers = dict[str, str] | None
@@ -78,9 +78,9 @@ class Handler(BaseHTTPRequestHandler):
             arrived.append(str(self.headers))
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = json.dumps(ANSWER).encode()
-        if self.path == ELSEWHERE:
+        if self.path in REDIRECTS:
             self.send_response(307)
-            self.send_header("Location", f"http://{VENDOR}:{self.server.server_address[1]}/")
+            self.send_header("Location", f"http://{REDIRECTS[self.path]}:{self.server.server_address[1]}/")
         else:
             self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -375,9 +375,10 @@ def main() -> None:
                 call(f"http://{host}:{server.server_port}/")
                 seen[kind] = list(arrived)
             if name in REDIRECTED:
-                arrived.clear()
-                call(f"http://{OURS}:{server.server_port}{ELSEWHERE}")
-                seen["redirected"] = arrived[1:]
+                for path in REDIRECTS:
+                    arrived.clear()
+                    call(f"http://{OURS}:{server.server_port}{path}")
+                    seen[path] = arrived[1:]
             if name in (*REDIRECTED, "grpc"):
                 headers: dict[str, str] = {}
                 propagation.inject(headers)

@@ -135,13 +135,13 @@ def test_grpc_is_not_imported_by_us(channels: Any) -> None:
 
 
 @pytest.mark.parametrize("names", ["", "http"], ids=["old names", "new names"])
-def test_ids_follow_a_redirect_where_the_client_asks_nobody(arrived: Any, names: str) -> None:
-    redirected = {
-        client: seen["redirected"] for client, seen in arrived[names].items() if "redirected" in seen
-    }
-    taken_along = {client for client, texts in redirected.items() if True in ids_in(texts)}
-    assert taken_along == {"requests", "urllib", "aiohttp"}
-    assert redirected.keys() - taken_along == {"urllib3", "httpx", "httpx2"}
+def test_ids_follow_a_redirect_only_to_a_host_of_ours(arrived: Any, names: str) -> None:
+    redirected = {client: seen for client, seen in arrived[names].items() if "/elsewhere" in seen}
+    assert redirected.keys() == {"requests", "urllib", "urllib3", "httpx", "httpx2", "aiohttp"}
+    for client, seen in redirected.items():
+        assert ids_in(seen["/elsewhere"]) == {False}, client
+        assert ids_in(seen["/inside"]) == {True}, client
+        assert "theirs=1" in seen["/elsewhere"][0], client
 
 
 @pytest.mark.parametrize("names", ["", "http"], ids=["old names", "new names"])
