@@ -154,6 +154,7 @@ class Run:
         self.theirs = [span for span in theirs.spans if PASSING not in attributes_of(span).items()]
         self.ours = ours.spans
         self.second = second.spans
+        self.headers_of_second = second.headers
 
     def seen_by_them(self, without: Sequence[str] = ()) -> list[Seen]:
         return sorted(_seen(self.theirs, VOLATILE.union(without)))

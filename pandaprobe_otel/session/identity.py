@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from opentelemetry import baggage
-from opentelemetry.context import Context, attach, create_key, get_current, set_value
+from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
 from opentelemetry.trace import get_current_span
 
 from ..attributes import SESSION_ID, USER_ID
@@ -156,10 +156,13 @@ def put_back(token: Token[Any]) -> None:
     OpenTelemetry's own logs an error with a traceback there, though nothing is left to detach.
     """
     # `suppress` would cost more than all the rest.
-    try:  # noqa: SIM105
+    try:
         token.var.reset(token)
     except (ValueError, RuntimeError):
         pass
+    except AttributeError:
+        # The token of a context that is not OpenTelemetry's own.
+        detach(token)
 
 
 def current(context: Context | None = None) -> Identity:

@@ -31,6 +31,7 @@ from ..guard import caught, never_raises, warn_once
 from ..settings import Settings
 from . import identity
 from .identity import UNKNOWN, Known, Source
+from .keeping import keep_ours
 from .peers import are_ours, host_of, is_ours
 from .signing import Ids, opened, sealed, signing_key
 from .turn import open_turn, turn_of_text, with_turn
@@ -71,6 +72,7 @@ def guard_boundaries(settings: Settings | None) -> None:
             or comes in.
     """
     global _rules
+    keep_ours(_without_ours)
     _guard_global()
     if settings is None or not settings.enabled:
         _rules = None

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.integration
 
 DOCS = Path(__file__).parents[2] / "docs" / "coexistence.md"
 EXPORTER = "opentelemetry-exporter-otlp-proto-http"
+DATADOG = next(vendor for vendor in VENDORS if vendor.name == "Datadog")
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,40 @@ def test_a_vendor_receives_what_it_received_and_pandaprobe_its_own(
 def test_turns_arrive_beside_a_provider_that_takes_no_processors(
     vendors: tuple[Path, dict[str, Run]],
 ) -> None:
-    (datadog,) = [vendor for vendor in VENDORS if vendor.name == "Datadog"]
     turn = "pandaprobe.init()\nwith pandaprobe.session('s'), pandaprobe.start_trace('turn'): pass\n"
-    setup = f"{datadog.setup}\nimport pandaprobe_otel as pandaprobe\n{turn}"
-    run = Run(datadog._replace(setup=setup), "theirs", python=vendors[0])
+    setup = f"{DATADOG.setup}\nimport pandaprobe_otel as pandaprobe\n{turn}"
+    run = Run(DATADOG._replace(setup=setup), "theirs", python=vendors[0])
     assert [span.name for span in run.ours] == ["turn"]
     assert {span.name for span in run.theirs} == SPANS
+
+
+IN_A_SESSION = """
+import os, requests
+import pandaprobe_otel as pandaprobe
+pandaprobe.init()
+with trace.get_tracer("app").start_as_current_span("request"), pandaprobe.session("s"):
+    assert pandaprobe.current_session() == "s"
+    requests.post(os.environ["SECOND"] + "/v1/traces")
+    with pandaprobe.start_trace("turn"), ThreadPoolExecutor() as pool:
+        assert pool.submit(pandaprobe.current_session).result() == "s"
+assert pandaprobe.current_session() is None
+"""
+
+
+def test_where_datadog_s_context_is_in_charge_sessions_hold_and_it_does_not_send_them(
+    vendors: tuple[Path, dict[str, Run]],
+) -> None:
+    """It is, when ddtrace is imported before OpenTelemetry, as `ddtrace-run` does."""
+    under = [str(vendors[0].with_name("ddtrace-run"))]
+    baseline = Run(DATADOG, "theirs", alone=True, python=vendors[0], under=under)
+    assert {span.name for span in baseline.theirs} == SPANS
+    check(DATADOG, baseline, Run(DATADOG, "theirs ours", python=vendors[0], under=under))
+
+    run = Run(DATADOG._replace(setup=IN_A_SESSION), "theirs", python=vendors[0], under=under)
+    assert [(span.name, attributes_of(span)["session.id"]) for span in run.ours] == [("turn", "s")]
+    (headers,) = run.headers_of_second
+    names = {name.lower() for name in headers}
+    assert ("traceparent" in names, "baggage" in names) == (True, False)
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda distribution: distribution.name)
