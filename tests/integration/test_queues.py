@@ -99,7 +99,9 @@ def test_messages_carry_session_and_turn_and_a_forged_one_has_no_session(
     with Receiver() as receiver:
         assert run("forge") == ""
         assert run("send", *instrument) == ""
-        assert run("work", *instrument) == "works for None\nworks for c-1\n"
+        # Kafka keeps the order within a partition only.
+        worked = run("work", *instrument).splitlines()
+    assert sorted(worked) == ["works for None", "works for c-1"]
     attributes = [attributes_of(span) for span in receiver.spans]
     held = {
         (span.name, of_it.get("session.id")) for span, of_it in zip(receiver.spans, attributes, strict=True)
