@@ -311,7 +311,7 @@ import sentry_sdk
 from sentry_sdk.integrations.otlp import OTLPIntegration
 sentry_sdk.init(dsn=THEIRS.replace("//", "//key@") + "/1", integrations=[OTLPIntegration()])
 """,
-        note="set up later, it replaces the propagators, and sessions do not leave the process",
+        note="set up later, it replaces the propagators, and sessions go along in its baggage",
     ),
     Neighbour(
         "Datadog",

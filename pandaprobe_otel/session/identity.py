@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -76,6 +77,10 @@ INHERITED = ids_in(os.environ.get("BAGGAGE", ""))
 # span must not undo `set_session`.
 ambient: ContextVar[Identity] = ContextVar("pandaprobe_ambient", default=INHERITED)
 
+# Called where ids are named and before a call is made, so that a propagator that somebody has set since is
+# guarded; the boundaries put it here.
+keep_guard: Callable[[], object] = lambda: None  # noqa: E731
+
 _KEY = create_key("pandaprobe-frame")
 _here = threading.local()
 
@@ -134,6 +139,7 @@ class Frame:
 
 def open_frame(*, session: Known = UNKNOWN, user: Known = UNKNOWN) -> Frame:
     """A frame inside the current one; `enter` makes it current."""
+    keep_guard()
     return Frame(Identity(session, user), _outer(_frame_in(None)))
 
 

@@ -6,8 +6,9 @@ entries are what they would be without us.
 """
 
 import logging
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache, partial
+from importlib import import_module
 from secrets import token_hex
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -74,6 +75,7 @@ def guard_boundaries(settings: Settings | None) -> None:
     global _rules
     keep_ours(_without_ours)
     _guard_global()
+    identity.keep_guard = partial(_keep_guard, import_module("opentelemetry.propagate").get_global_textmap)
     if settings is None or not settings.enabled:
         _rules = None
     else:
@@ -98,12 +100,18 @@ def _guard_global() -> None:
         outer.wrapped = PandaProbePropagator(propagator)
 
 
+@never_raises
+def _keep_guard(get_global_textmap: Callable[[], TextMapPropagator]) -> None:
+    if not isinstance(get_global_textmap(), PandaProbePropagator):
+        _guard_global()
+
+
 class PandaProbePropagator(TextMapPropagator):
     """Lets session and user go to hosts that are ours only, and come in only with the project's signature.
 
-    `init` puts it around the global propagator. Around one that is set later:
+    `init` puts it around the global propagator, also around one that is set later. Around another:
 
-        set_global_textmap(PandaProbePropagator(CompositePropagator([...])))
+        BotocoreInstrumentor().propagator = PandaProbePropagator(CompositePropagator([...]))
 
     As `pandaprobe` in OTEL_PROPAGATORS it has PandaProbe started by what comes in.
 

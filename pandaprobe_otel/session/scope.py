@@ -172,6 +172,7 @@ def hold(field: str, given: object, source: Source = Source.SET) -> None:
     if id is None and given is not None:
         return
     runtime.ensure_started()
+    identity.keep_guard()
     before = identity.ambient.get()
     after = before._replace(**{field: UNKNOWN if id is None else Known(id, source)})
     identity.ambient.set(NOBODY if after == NOBODY else after)

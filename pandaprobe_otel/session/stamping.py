@@ -7,13 +7,16 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import SpanContext, format_span_id
+from opentelemetry.trace import SpanContext, SpanKind, format_span_id
 
 from ..attributes import PANDAPROBE_ENTRY_ID, PANDAPROBE_TRACE_ID, SESSION_ID, USER_ID
 from ..guard import caught
-from . import stamps
+from . import identity, stamps
 from .identity import current
 from .turn import Turn, turn_in
+
+# Under which clients inject.
+_CALLS = (SpanKind.CLIENT, SpanKind.PRODUCER)
 
 _kept: WeakKeyDictionary[ReadableSpan, Mapping[str, str]] = WeakKeyDictionary()
 
@@ -41,6 +44,8 @@ class SessionSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamps a span that starts."""
         try:
+            if span.kind in _CALLS:
+                identity.keep_guard()
             self._stamp(span, parent_context)
         except Exception as error:
             caught("SessionSpanProcessor.on_start", error)

@@ -95,6 +95,31 @@ def test_where_datadog_s_context_is_in_charge_sessions_hold_and_it_does_not_send
     assert ("traceparent" in names, "baggage" in names) == (True, False)
 
 
+SET_UP_LATER = """
+from opentelemetry import propagate
+import pandaprobe_otel as pandaprobe
+pandaprobe.init()
+{setup}
+with pandaprobe.session("s"):
+    for host, leaves in (("billing", True), ("api.vendor.example", False)):
+        call = trace.SpanKind.CLIENT, {{"server.address": host}}
+        with early.start_as_current_span("call", None, *call):
+            headers = {{}}
+            propagate.inject(headers)
+        assert "sentry-trace" in headers
+        assert ("session.id=s" in headers.get("baggage", "")) is leaves
+"""
+
+
+def test_sessions_go_along_with_propagators_of_sentry_and_to_no_vendor(
+    vendors: tuple[Path, dict[str, Run]],
+) -> None:
+    (sentry,) = [vendor for vendor in VENDORS if vendor.package == "sentry-sdk"]
+    setup = SET_UP_LATER.format(setup=sentry.setup)
+    run = Run(sentry._replace(setup=setup), "theirs", python=vendors[0])
+    assert [span.name for span in run.ours].count("call") == 2
+
+
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda distribution: distribution.name)
 def test_a_distribution_receives_what_it_received_and_a_guest_its_own(
     distribution: Neighbour, wheel: Path, tmp_path: Path, versions: dict[str, str]

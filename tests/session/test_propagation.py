@@ -501,13 +501,37 @@ def test_forged_turn_is_not_joined(stamp: Any) -> None:
     assert stamp({"baggage": f"pandaprobe.context={header}"}) == {"session.id": "c-1"}
 
 
-def test_propagator_that_is_set_later_wins_and_can_be_guarded(sent: Any) -> None:
+@pytest.mark.parametrize("where", ["before the session", "inside it"])
+def test_propagator_that_is_set_later_wins_and_is_guarded(where: str, sent: Any) -> None:
     theirs = CompositePropagator([W3CBaggagePropagator()])
-    propagate.set_global_textmap(theirs)
+    if where == "before the session":
+        propagate.set_global_textmap(theirs)
     with pandaprobe.session("c-1"):
-        assert propagate.get_global_textmap() is theirs
-        propagate.set_global_textmap(propagation.PandaProbePropagator(theirs))
+        if where == "inside it":
+            propagate.set_global_textmap(theirs)
         assert (ids_in(sent(VENDOR)), sent(INTERNAL).keys()) == ([], {"baggage"})
+
+
+@pytest.mark.usefixtures("tracer")
+def test_propagator_that_is_set_later_is_guarded_where_nothing_is_sampled() -> None:
+    propagate.set_global_textmap(W3CBaggagePropagator())
+    headers: dict[str, str] = {}
+    not_sampled = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=False))
+    with pandaprobe.session("c-1"), trace.use_span(not_sampled):
+        propagate.inject(headers)
+    assert headers == {}
+
+
+@pytest.mark.usefixtures("tracer")
+def test_propagator_that_is_set_later_is_guarded_where_a_session_is_set() -> None:
+    propagate.set_global_textmap(W3CBaggagePropagator())
+    headers: dict[str, str] = {}
+    pandaprobe.set_session("c-1")
+    try:
+        propagate.inject(headers)
+    finally:
+        pandaprobe.set_session(None)
+    assert headers == {}
 
 
 def test_guard_is_put_around_once(sent: Any) -> None:
