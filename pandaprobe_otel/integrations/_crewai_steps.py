@@ -34,6 +34,10 @@ class Step(Protocol):
     # For what happens inside.
     context: Context
 
+    def converse(self, conversation: str | None) -> None:
+        """Says which conversation it is of, as far as its kind of span has a place for that."""
+        ...
+
     def note(self, event: Any) -> None:
         """Takes note of what happens on the way."""
         ...
@@ -59,6 +63,10 @@ class _Invocation:
         self.span: Span = invocation.span
         self.context: Context = invocation.context
         self._tells: bool = invocation.should_capture_content
+
+    def converse(self, conversation: str | None) -> None:
+        if conversation is not None:
+            self.invocation.conversation_id = conversation
 
     def note(self, event: Any) -> None:
         """Nothing."""
@@ -130,6 +138,9 @@ class _Named:
         self.span, self.context = self._step.span, self._step.context
         if self._tells and asked is not None:
             self._step.set_input(asked)
+
+    def converse(self, conversation: str | None) -> None:
+        """Nothing: only crews and flows are given one."""
 
     def note(self, event: Any) -> None:
         """Nothing."""
@@ -267,9 +278,9 @@ def _is_inside(source: Any, event: Any) -> bool:
     """Whether it is about CrewAI's inside: agents, and searches in memory, run as flows there."""
     if not event.type.startswith(("flow_", "method_execution_")):
         return False
-    kind = type(source)
-    # A flow that a user has written as data is CrewAI's own class too.
-    return kind.__module__.startswith("crewai.") and getattr(kind, "is_crewai_internal", True)
+    # A flow that a user has written as data is of CrewAI's own class too.
+    is_internal: bool = getattr(source, "is_crewai_internal", True)
+    return is_internal and type(source).__module__.startswith("crewai.")
 
 
 def _failure(event: Any) -> Error | None:

@@ -54,7 +54,7 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
         disabled = os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
         # Where PandaProbe gets nothing, others keep what they have, and nothing is said.
         is_on = runtime.active() is not None and runtime.enabled()
-        if is_on and self.official not in map(str.strip, disabled):
+        if is_on and self.official not in {name.strip() for name in disabled}:
             self._wait()
 
     def _wait(self) -> None:

@@ -117,9 +117,11 @@ class CrewAIAdapter(Adapter):
             step = start(source, event)
             context = step.context
         else:
-            run = Run(self._labels, self._session_of(event))
+            conversation = self._session_of(event)
+            run = Run(self._labels, conversation)
             with run.starting():
                 step = start(source, event)
+                step.converse(conversation)
                 context = run.entered(step.span, step.context, is_turn=step.is_turn)
         begun = _Open(kind, step, run, outer)
         begun.token = attach(set_value(_INNERMOST, begun, context))

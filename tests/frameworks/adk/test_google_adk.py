@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.adk.agents import Agent, LoopAgent, ParallelAgent, SequentialAgent
+from google.adk.agents.invocation_context import LlmCallsLimitExceededError
 from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.runners import InMemoryRunner
 from google.adk.telemetry.context import ContentCapturingMode, TelemetryConfig
@@ -265,6 +266,15 @@ async def test_tags_and_metadata_are_on_the_run(conversation: Conversation, span
     await conversation.ask("hello")
     run = named(spans.ended, RUN[0]).attributes or {}
     assert (run["pandaprobe.tags"], run["pandaprobe.metadata"]) == (("beta",), '{"plan": "free"}')
+
+
+@pytest.mark.scenario("too many steps")
+async def test_run_that_asks_the_model_too_often_fails(conversation: Conversation, spans: Spans) -> None:
+    with pytest.raises(LlmCallsLimitExceededError):
+        await conversation.ask("What is the weather?", run_config=RunConfig(max_llm_calls=1))
+    run = named(spans.ended, RUN[0])
+    assert run.status.status_code is StatusCode.ERROR
+    assert_session(spans.ended, "thread-1")
 
 
 @pytest.mark.scenario("inside a trace")

@@ -116,6 +116,7 @@ def test_block_is_stronger_than_the_input_and_a_parameter_than_both(agent: Agent
     with pandaprobe.session("block"):
         crew_of(agent).kickoff(inputs("c-1"))
     assert_session(spans.ended, "block")
+    assert (spans.ended[-1].attributes or {})["gen_ai.conversation.id"] == "c-1"
     before = len(spans.ended)
     adapter = CrewAIAdapter(session_id="explicit", user_id="u-1", tags=["beta"], metadata={"plan": "free"})
     with adapter, pandaprobe.session("block"):
