@@ -114,11 +114,13 @@ async def test_session_that_is_named_is_stronger(spans: Spans) -> None:
         session_id = await ask("hello")
     assert_session(spans.ended, "block")
     assert session_id in values(spans, "gen_ai.conversation.id")
-    ClaudeAgentSDKAdapter(session_id="explicit", user_id="u-1", tags=["beta"]).instrument()
+    labels: Any = {"user_id": "u-1", "tags": ["beta"], "metadata": {"plan": "free"}}
+    ClaudeAgentSDKAdapter(session_id="explicit", **labels).instrument()
     with pandaprobe.session("block"):
         await ask("hello")
     assert_session(spans.ended[2:], "explicit")
     assert (spans.ended[-1].attributes or {})["pandaprobe.tags"] == ("beta",)
+    assert (spans.ended[-1].attributes or {})["pandaprobe.metadata"] == '{"plan": "free"}'
     assert (spans.ended[-1].attributes or {})["user.id"] == "u-1"
 
 

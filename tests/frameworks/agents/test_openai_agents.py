@@ -203,7 +203,8 @@ async def test_parameter_is_stronger_than_a_block_and_a_block_than_the_group(
         return {(span.attributes or {}).get("session.id") for span in spans.ended[before:]}
 
     with pandaprobe.session("block"):
-        with OpenAIAgentsAdapter(session_id="parameter", user_id="ada", tags=["beta"]):
+        labels: Any = {"user_id": "ada", "tags": ["beta"], "metadata": {"plan": "free"}}
+        with OpenAIAgentsAdapter(session_id="parameter", **labels):
             assert await session() == {"parameter"}
         with OpenAIAgentsAdapter():
             assert await session() == {"block"}
@@ -211,6 +212,8 @@ async def test_parameter_is_stronger_than_a_block_and_a_block_than_the_group(
         assert await session() == {"group-1"}
     entry = next(span for span in spans.ended if span.name == RUN[0]).attributes or {}
     assert (entry["user.id"], entry[attributes.PANDAPROBE_TAGS]) == ("ada", ("beta",))
+    assert entry[attributes.PANDAPROBE_METADATA] == '{"plan": "free"}'
+    assert entry["gen_ai.conversation.id"] == "group-1"
 
 
 @pytest.mark.scenario("inside a trace")

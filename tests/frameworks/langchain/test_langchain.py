@@ -190,9 +190,14 @@ def test_parameter_is_stronger_than_a_block_and_a_block_than_the_metadata(chain:
         chain.invoke({"question": "hello"}, config)
 
     with pandaprobe.start_trace("turn", session_id="block"):
-        run(LangChainCallbackHandler(session_id="parameter"))
+        labels: Any = {"user_id": "ada", "tags": ["beta"], "metadata": {"plan": "free"}}
+        run(LangChainCallbackHandler(session_id="parameter", **labels))
         run(LangChainCallbackHandler())
     assert_session(spans.ended[:2], "parameter")
+    told = spans.ended[1].attributes or {}
+    assert (told["user.id"], told[attributes.PANDAPROBE_TAGS]) == ("ada", ("beta",))
+    assert told[attributes.PANDAPROBE_METADATA] == '{"plan": "free"}'
+    assert told["gen_ai.conversation.id"] == "from-metadata"
     assert_session(spans.ended[2:], "block")
     assert tree(spans.ended) == ["turn", *(f"  {line}" for line in CHAIN_RUN * 2)]
 
