@@ -14,8 +14,8 @@ from ..wrappers._genai.parts import Error, InputMessage, OutputMessage, TextPart
 
 _recorder = _genai.Recorder("pandaprobe_otel.integrations.crewai")
 
-# What a step gives, in the events of its end.
-_OUTPUTS = ("output", "result", "results", "retrieved_knowledge")
+# What a step gives, in the events of its end; a flow that waits for a human gives its question.
+_OUTPUTS = ("output", "result", "results", "retrieved_knowledge", "message")
 
 # CrewAI's name -> GenAI's, where they differ.
 _PROVIDERS = {
@@ -84,8 +84,8 @@ class _Invocation:
 
     def _answer(self, event: Any) -> None:
         if self._tells:
-            output = _text(getattr(event, "output", getattr(event, "result", None)))
-            self.invocation.output_messages = [OutputMessage("assistant", [TextPart(output)])]
+            said = TextPart(_text(_output(event)))
+            self.invocation.output_messages = [OutputMessage("assistant", [said])]
 
     def ask(self, text: str) -> None:
         """Writes what it is asked."""
@@ -150,8 +150,7 @@ class _Named:
         if failure is not None:
             self._step.set_error(failure.message or "")
         elif self._tells:
-            told = (getattr(event, name, None) for name in _OUTPUTS)
-            self._step.set_output(next((_plain(value) for value in told if value is not None), None))
+            self._step.set_output(_output(event))
         self._step.stop()
 
     def leave(self) -> None:
@@ -290,6 +289,11 @@ def _failure(event: Any) -> Error | None:
         return None
     kind = type(error) if isinstance(error, BaseException) else getattr(event, "error_type", None)
     return Error(message=str(error), type=kind.__name__ if isinstance(kind, type) else "_OTHER")
+
+
+def _output(event: Any) -> Any:
+    told = (getattr(event, name, None) for name in _OUTPUTS)
+    return next((_plain(value) for value in told if value is not None), None)
 
 
 def _as_list(messages: Any) -> Any:

@@ -18,6 +18,7 @@ from ..session.identity import put_back
 from ..tracing.labels import Id
 from ..tracing.runs import Run
 from ..wrappers import _calls
+from ..wrappers._chat_messages import field
 from ._adapter import Adapter
 
 try:
@@ -117,7 +118,7 @@ class CrewAIAdapter(Adapter):
             step = start(source, event)
             context = step.context
         else:
-            conversation = self._session_of(event)
+            conversation = self._session_of(source, event)
             run = Run(self._labels, conversation)
             with run.starting():
                 step = start(source, event)
@@ -126,9 +127,12 @@ class CrewAIAdapter(Adapter):
         begun = _Open(kind, step, run, outer)
         begun.token = attach(set_value(_INNERMOST, begun, context))
 
-    def _session_of(self, event: Any) -> str | None:
-        inputs = getattr(event, "inputs", None)
-        id = inputs.get(self._session_input) if self._session_input and inputs else None
+    def _session_of(self, source: Any, event: Any) -> str | None:
+        if self._session_input is None:
+            return None
+        # A flow that goes on after a human's answer is given no inputs, but has kept them in its state.
+        known = getattr(event, "inputs", None) or getattr(source, "state", None)
+        id = field(known, self._session_input)
         return None if id is None else str(id)
 
 

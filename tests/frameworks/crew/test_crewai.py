@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from crewai import LLM, Agent, Crew, Memory, Task
 from crewai.events.event_bus import crewai_event_bus
+from crewai.flow.async_feedback.types import HumanFeedbackPending
 from crewai.flow.flow import Flow, listen, start
+from crewai.flow.human_feedback import human_feedback
 from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
 from crewai.tools import tool
 from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
@@ -287,6 +289,32 @@ def test_what_a_human_says_goes_into_the_next_call_of_the_same_turn(
     last = [span for span in spans.ended if span.name == "chat gpt-4o"][-1]
     assert "Say hello louder." in texts(last, "gen_ai.input.messages")
     assert spans.tokens() == models.served()
+    assert_session(spans.ended, "c-1")
+
+
+@pytest.mark.scenario("human asked")
+def test_flow_that_waits_for_a_human_goes_on_in_its_session(spans: Spans, adapter: Any) -> None:
+    class Later:
+        def request_feedback(self, context: Any, flow: Any) -> str:
+            raise HumanFeedbackPending(context=context)
+
+    class Review(Flow[Any]):
+        @start()
+        @human_feedback(message="Is it fine?", provider=Later())
+        def draft(self) -> str:
+            return "a draft"
+
+        @listen(draft)
+        def publish(self, result: Any) -> str:
+            return "published"
+
+    waiting: Any = Review().kickoff(inputs={"conversation": "c-1"})
+    assert texts(spans.ended[-1], "gen_ai.output.messages") == "Is it fine?"
+    assert Review.from_pending(waiting.context.flow_id).resume("yes") == "published"
+    lines = ["invoke_workflow Review", "  draft"]
+    assert tree(spans.ended) == [*lines, *lines, "  publish"]
+    assert texts(spans.ended[-1], "gen_ai.output.messages") == "published"
+    assert {span.status.status_code for span in spans.ended} == {StatusCode.UNSET}
     assert_session(spans.ended, "c-1")
 
 
