@@ -235,9 +235,10 @@ def test_a_guest_that_is_disabled_sends_nothing_and_takes_nothing(guest: Guest) 
     assert not ours.paths
 
 
-def test_a_guest_with_init_exports_each_span_once(guest: Guest) -> None:
+@pytest.mark.parametrize("named", [{}, {"OTEL_TRACES_EXPORTER": "pandaprobe,otlp"}], ids=["", "and by name"])
+def test_a_guest_with_init_exports_each_span_once(named: dict[str, str], guest: Guest) -> None:
     with Receiver() as theirs, Receiver() as ours:
-        guest(SESSION, theirs, PANDAPROBE_ENDPOINT=ours.url)
+        guest(SESSION, theirs, **named, PANDAPROBE_ENDPOINT=ours.url)
     for receiver in (theirs, ours):
         (span,) = receiver.spans
         assert attributes_of(span)["session.id"] == "s"
