@@ -1,10 +1,11 @@
 """Faults on purpose: each function of a module made to raise, one by one."""
 
 import inspect
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from pandaprobe_otel import guard
@@ -23,11 +24,19 @@ class Step:
     def failing(self) -> Iterator[None]:
         """A block in which it raises, and in which the guard is as quiet as in a user's process."""
         code, loud = self.function.__code__, guard.loud
-        self.function.__code__, guard.loud = _fault.__code__, False
+        self._replace(_fault.__code__)
+        guard.loud = False
         try:
             yield
         finally:
-            self.function.__code__, guard.loud = code, loud
+            self._replace(code)
+            guard.loud = loud
+
+    def _replace(self, code: CodeType) -> None:
+        with warnings.catch_warnings():
+            # From 3.13 on Python warns where a coroutine function or a generator becomes a plain one.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.function.__code__ = code
 
 
 def each_step_failing(*modules: ModuleType) -> list[Step]:
