@@ -4,21 +4,20 @@ import json
 import re
 from base64 import b64decode
 from contextlib import suppress
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-_TYPE = r"[\w.+/-]{1,100}"
+from .. import media
+
 # How OpenTelemetry, OpenAI, Anthropic and Google say the type of what stands beside it; JSON in JSON escapes
 # its quotes.
 _TYPE_BESIDE, _MODALITY_BESIDE = (
-    re.compile(rf'"\w*(?:{names})\\*"\s*:\s*\\*"({_TYPE})', re.IGNORECASE)
+    re.compile(rf'"\w*(?:{names})\\*"\s*:\s*\\*"({media.TYPE})', re.IGNORECASE)
     for names in ("mime_?type|media_?type|format", "modality")
 )
 _CONTAINERS = (list, tuple, dict, MappingProxyType)
 # Shorter texts in JSON may be words.
 _WORD = 64
-_SUMMARY = re.compile(rf"\[{_TYPE}, \d+ bytes, sha256 [0-9a-f]{{64}}\]")
 
 
 class MediaLimit:
@@ -29,7 +28,7 @@ class MediaLimit:
         # Four characters for three bytes: nothing shorter is too large.
         self.characters = max_bytes * 4 // 3
         self._data_url = re.compile(
-            rf"data:({_TYPE})(?:;[^,;\"\s]{{1,100}}){{0,9}};base64,({_run(self.characters)})", re.ASCII
+            rf"data:({media.TYPE})(?:;[^,;\"\s]{{1,100}}){{0,9}};base64,({_run(self.characters)})", re.ASCII
         )
         self._json_text = re.compile(rf'"({_run(max(self.characters, _WORD))})(?=\\*")', re.ASCII)
 
@@ -69,14 +68,7 @@ class MediaLimit:
         # What an attribute limit has cut off may end anywhere.
         digits = digits[: len(digits) - (len(digits) % 4 == 1)]
         data = b64decode(digits + "=" * (-len(digits) % 4))
-        if len(data) <= self._max_bytes:
-            return None
-        return f"[{type}, {len(data)} bytes, sha256 {sha256(data).hexdigest()}]"
-
-
-def is_summary(value: object) -> bool:
-    """Whether a text stands for media that has been left out."""
-    return isinstance(value, str) and _SUMMARY.fullmatch(value) is not None
+        return media.summary(data, type) if len(data) > self._max_bytes else None
 
 
 def _is_nested(value: Any) -> bool:

@@ -4,12 +4,11 @@ import os
 import re
 from base64 import b64decode
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, cast
 
-# As `export.media` writes it of what it finds in messages.
-_SUMMARY = "[{}, {} bytes, sha256 {}]"
+from .. import media
+
 _UNKNOWN = "application/octet-stream"
 # Fields that SDKs have base64 in.
 _BASE64 = frozenset({"b64_json", "partial_image_b64", "image_base64", "audio_data"})
@@ -64,4 +63,4 @@ def _of_base64(digits: str, type: str) -> str:
 
 
 def _summary(data: bytes, type: str = _UNKNOWN) -> str:
-    return _SUMMARY.format(type.partition(";")[0], len(data), sha256(data).hexdigest())
+    return media.summary(data, type.partition(";")[0])

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..media import is_summary
+from ...media import is_summary
 from .clean import clean_json
 from .reader import as_list, as_mapping, structured
 
