@@ -36,6 +36,13 @@ def without_media(value: Any) -> Any:
     return _of_object(value)
 
 
+def field_without_media(name: str, held: Any) -> Any:
+    """`without_media` of a field, whose name says where its text is base64."""
+    if name in _BASE64 and isinstance(held, str):
+        return without_media(held) if held.startswith("data:") else _of_base64(held, _UNKNOWN)
+    return without_media(held)
+
+
 def _of_object(value: Any) -> Any:
     if hasattr(value, "iter_bytes"):
         # Speech. Where it is streamed, the caller reads it.
@@ -48,13 +55,7 @@ def _of_object(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return str(value)
     fields = cast("Mapping[str, Any]", value)
-    return {name: _of_field(name, held) for name, held in fields.items()}
-
-
-def _of_field(name: str, held: Any) -> Any:
-    if name in _BASE64 and isinstance(held, str):
-        return without_media(held) if held.startswith("data:") else _of_base64(held, _UNKNOWN)
-    return without_media(held)
+    return {name: field_without_media(name, held) for name, held in fields.items()}
 
 
 def _of_base64(digits: str, type: str) -> str:

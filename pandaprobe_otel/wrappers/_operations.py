@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from .. import guard
 from ..attributes import PANDAPROBE_INPUT, PANDAPROBE_OUTPUT, PANDAPROBE_SPAN_KIND, SpanKind
 from ..tracing.values import to_json
 from . import _genai, _spans
 from ._calls import Kwargs
 from ._chat_messages import field
 from ._genai.parts import InferenceInvocation, InputMessage, MessagePart, OutputMessage, TextPart
-from ._media import without_media
+from ._media import field_without_media, without_media
 
 # Gives the provider, its address and port, from the object that a method belongs to and the parameters.
 Server = Callable[[Any, Kwargs], tuple[str, str | None, int | None]]
@@ -85,7 +84,6 @@ def _ask(operation: Operation, invocation: InferenceInvocation, request: Kwargs)
 
 
 def _answer(operation: Operation, invocation: InferenceInvocation, answer: Any) -> None:
-    answer = _read(answer)
     if isinstance(model := field(answer, "model"), str):
         invocation.response_model_name = model
     if isinstance(id := field(answer, "id"), str):
@@ -134,15 +132,6 @@ class _EventReader:
         _answer(self._operation, invocation, last)
 
 
-@guard.never_raises
-def _read(answer: Any) -> Any:
-    """What a raw response holds, unless it is the caller's to read it."""
-    response = getattr(answer, "http_response", None)
-    if response is None:
-        return answer
-    return answer.parse() if response.is_stream_consumed else None
-
-
 def _named(held: Any, names: tuple[str, ...]) -> Any:
     if isinstance(held, str):
         # A transcription as plain text.
@@ -151,7 +140,9 @@ def _named(held: Any, names: tuple[str, ...]) -> Any:
         # The whole of an answer that is bytes, as speech is.
         whole = without_media(held)
         return {"content": whole} if isinstance(whole, str) and whole.startswith("[") else {}
-    return {name: without_media(value) for name in names if (value := field(held, name)) is not None}
+    return {
+        name: field_without_media(name, value) for name in names if (value := field(held, name)) is not None
+    }
 
 
 def _parts(named: dict[str, Any]) -> list[MessagePart]:

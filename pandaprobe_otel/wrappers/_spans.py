@@ -6,6 +6,7 @@ call that ends on every edge, and no fault of the reading in the user's way.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from .. import guard
@@ -105,9 +106,14 @@ def _started(
 
 
 def _answered(shape: Shape, invocation: Any, result: Any, *, asynchronous: bool) -> Any:
+    def streamed(stream: Any) -> Any:
+        assert shape.reader is not None
+        return _genai.read_with(shape.reader(invocation), stream, invocation, asynchronous=asynchronous)
+
     if shape.reader is not None and hasattr(result, "__anext__" if asynchronous else "__next__"):
-        reader = shape.reader(invocation)
-        return _genai.read_with(reader, result, invocation, asynchronous=asynchronous)
+        return streamed(result)
+    if _genai.is_unread(result):
+        return _genai.read_raw_with(result, invocation, streamed, partial(_step, shape.answer, invocation))
     _step(shape.answer, invocation, result)
     invocation.stop()
     return result
@@ -120,4 +126,4 @@ def _fail(invocation: Invocation, error: BaseException) -> None:
 
 @guard.never_raises
 def _step(step: Callable[[Any, Any], None], invocation: Any, read: Any) -> None:
-    step(invocation, read)
+    step(invocation, read.parse() if hasattr(read, "http_response") else read)

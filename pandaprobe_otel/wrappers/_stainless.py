@@ -62,7 +62,8 @@ def wrap_classes(homes: Mapping[str, str], surface: Surface, wrapping: Wrapping,
             resource = getattr(import_module(module), prefix + name)
             for method, patch in surface[path].items():
                 if hasattr(resource, method) and (traced := tracers(patches + patch)):
-                    wrapping.method(resource, method, traced)
+                    # Clients cache views of it (`with_raw_response`).
+                    wrapping.method(resource, method, wrapping.while_it_lasts(traced))
 
 
 def server(resource: Any) -> tuple[str | None, int | None]:

@@ -38,6 +38,14 @@ class Wrapping:
         """Has something done when the wrapping is undone; what came last is undone first."""
         self._undoing.append(do)
 
+    def while_it_lasts(self, traced: _calls.Traced) -> _calls.Traced:
+        """A tracing function that does nothing once this is undone, for methods that others keep."""
+
+        def call(wrapped: Callable[..., Any], instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
+            return traced(wrapped, instance, args, kwargs) if self._undoing else wrapped(*args, **kwargs)
+
+        return call
+
     def undo(self) -> None:
         """Puts everything back as it was."""
         while self._undoing:

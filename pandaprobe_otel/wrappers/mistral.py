@@ -253,6 +253,6 @@ _SURFACE: dict[str, tuple[str, dict[str, _spans.Shape]]] = {
     ),
     "audio.transcriptions": (
         "Transcriptions",
-        {"complete": _TRANSCRIPTION},
+        {"complete": _TRANSCRIPTION, "stream": _TRANSCRIPTION},
     ),
 }

@@ -5,12 +5,12 @@ of one client, or of the package's classes with PandaProbe's idea of what goes o
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _operations, _spans, _stainless
+from . import _calls, _chat, _genai, _operations, _responses, _spans, _stainless
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -32,6 +32,7 @@ _SURFACE = {
         "parse": "responses_create",
         "stream": "responses_stream",
         "retrieve": "responses_retrieve",
+        "compact": "compact",
     },
     "images": {"generate": "generate_image", "edit": "edit_image"},
     "audio.speech": {"create": "speech"},
@@ -176,12 +177,12 @@ def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | Non
     return _provider(resource), *_stainless.server(resource)
 
 
-def _start_text(handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
+def _start(operation: str, handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
     provider, address, port = _server(resource, request)
     return handler.inference(
         provider,
         request_model=request.get("model"),
-        operation_name="text_completion",
+        operation_name=operation,
         server_address=address,
         server_port=port,
     )
@@ -199,7 +200,11 @@ def _own(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) 
 
 # What the official instrumentation has no patch function for.
 _OWN = {
-    "text_completion": _spans.Shape(_start_text, _ask_text, _chat.put_answer, _chat.ChatReader),
+    "text_completion": _spans.Shape(
+        partial(_start, "text_completion"), _ask_text, _chat.put_answer, _chat.ChatReader
+    ),
+    # It has the model write the conversation shorter.
+    "compact": _spans.Shape(partial(_start, "chat"), _responses.put_request, _responses.put_answer),
     "generate_image": _own(
         "generate_content", ("prompt",), _PICTURES, output_type="image", parameters=_IMAGE
     ),

@@ -37,21 +37,61 @@ RESULTS = {"id": "mod-1", "model": "moderator", "results": [{"categories": {"hat
 SPOKEN = [
     {"type": "transcript.text.delta", "delta": "Hel"},
     {"type": "transcript.text.delta", "delta": "lo."},
-    {"type": "transcript.text.done", "text": "Hello."},
+    {"type": "transcript.text.done", "text": "Hello.", "usage": USAGE},
 ]
-ANSWERS: dict[str, Any] = {
-    "/images/generations": {**IMAGE, "usage": USAGE},
-    "/images/edits": {**IMAGE, "usage": USAGE},
-    "/audio/speech": MEDIA,
-    "/audio/transcriptions": {
+DRAWN = [
+    {"type": "image_generation.partial_image", "b64_json": BASE64, "partial_image_index": 0},
+    {"type": "image_generation.completed", "b64_json": BASE64, "usage": USAGE},
+]
+# Mistral's names of the same events.
+HEARD = [
+    {"type": "transcription.text.delta", "text": "Hel"},
+    {"type": "transcription.text.delta", "text": "lo."},
+    {
+        "type": "transcription.done",
         "model": "voxtral",
         "text": "Hello.",
         "usage": {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19},
-        "segments": [],
         "language": "en",
     },
+]
+TRANSCRIPT = {
+    "model": "voxtral",
+    "text": "Hello.",
+    "usage": {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19},
+    "segments": [],
+    "language": "en",
+}
+ANSWERS: dict[str, Any] = {
+    "/images/generations": {**IMAGE, "usage": USAGE},
+    "/images/generations#stream": scripted_api.events(*DRAWN),
+    "/images/edits": {**IMAGE, "usage": USAGE},
+    "/audio/speech": MEDIA,
+    "/audio/transcriptions": TRANSCRIPT,
+    "/mistral/v1/audio/transcriptions": TRANSCRIPT,
     "/audio/transcriptions#stream": scripted_api.events(*SPOKEN),
     "/audio/translations": {"text": "Hello."},
+    "/mistral/v1/audio/transcriptions#stream": scripted_api.events(*HEARD),
+    "/responses/compact": {
+        "id": "resp_1",
+        "object": "response.compaction",
+        "created_at": 1,
+        "output": [
+            {
+                "type": "message",
+                "id": "msg_1",
+                "status": "completed",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
+            },
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"},
+        ],
+        "usage": {
+            **USAGE,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        },
+    },
     "/moderations": RESULTS,
     "/chat/moderations": RESULTS,
     "/classifications": {**RESULTS, "results": [{"topic": {"scores": {"a": 1.0}}}]},
@@ -91,8 +131,17 @@ class Row:
     @property
     def counted(self) -> bool:
         """Whether the answer says its tokens."""
-        return self.method.endswith(
-            (".generate", ".edit", "transcriptions.create", ".complete", "image_generation")
+        return self.method.partition(",")[0].endswith(
+            (
+                ".generate",
+                ".edit",
+                "transcriptions.create",
+                "transcriptions.with_raw_response.create",
+                "transcriptions.stream",
+                ".complete",
+                ".compact",
+                "image_generation",
+            )
         )
 
 
@@ -113,6 +162,7 @@ MODEL = {"model": "m"}
 FILE = {"file_name": "a.mp3", "content": MEDIA}
 OPENAI = [
     makes("images.generate", "prompt", MODEL, SUMMARY, "image"),
+    makes("images.generate, stream=True", "prompt", {**MODEL, "stream": True}, SUMMARY, "image"),
     makes("images.edit", "prompt", {**MODEL, "image": ("a.png", MEDIA)}, SUMMARY, "image"),
     makes("audio.speech.create", "input", {**MODEL, "voice": "alloy"}, SPEECH, "speech"),
     makes("audio.transcriptions.create", "prompt", {**MODEL, "file": ("a.mp3", MEDIA)}, "Hello.", "text"),
@@ -127,6 +177,15 @@ OPENAI = [
     judges("moderations.create", "input", MODEL, "moderation", "hate"),
     judges("moderations.with_raw_response.create", "input", MODEL, "moderation", "hate"),
     makes("images.with_raw_response.generate", "prompt", MODEL, SUMMARY, "image"),
+    makes("images.with_streaming_response.generate", "prompt", MODEL, SUMMARY, "image"),
+    makes(
+        "audio.transcriptions.with_raw_response.create, stream=True",
+        "prompt",
+        {**MODEL, "file": ("a.mp3", MEDIA), "stream": True},
+        "Hello.",
+        "text",
+    ),
+    Row("responses.compact", "input", MODEL, "chat", "Hello."),
 ]
 ANTHROPIC = [
     counts("messages.count_tokens", "system", {**MODEL, "messages": MESSAGES}),
@@ -151,6 +210,7 @@ MISTRAL = [
         "classifiers.classify_chat", "model", {"inputs": [{"messages": MESSAGES}]}, "classification", "topic"
     ),
     makes("audio.transcriptions.complete", "model", {"file": FILE}, "Hello.", "text"),
+    makes("audio.transcriptions.stream", "model", {"file": FILE}, "Hello.", "text"),
 ]
 LITE = {"model": "openai/m", "api_base": "{url}/v1", "api_key": "none"}
 LITELLM = [
@@ -217,7 +277,7 @@ def client(provider: str, url: str, asynchronous: bool, images: bool = False) ->
         from mistralai.client import Mistral
     except ImportError:
         Mistral = pytest.importorskip("mistralai").Mistral
-    return Mistral(api_key="none", server_url=url)
+    return Mistral(api_key="none", server_url=f"{url}/mistral")
 
 
 def surface(provider: str, row: Row, asynchronous: bool) -> Callable[[Any, dict[str, Any]], Any]:
@@ -232,6 +292,8 @@ def surface(provider: str, row: Row, asynchronous: bool) -> Callable[[Any, dict[
     def call(made: Any, asked: dict[str, Any]) -> Any:
         method: Any = made
         for name in path.split("."):
+            if not hasattr(method, name):
+                pytest.skip(f"this version has no {path}")
             method = getattr(method, name)
         if "classify_chat" in path and "inputs" not in inspect.signature(method).parameters:
             # Its name since version 2.
@@ -248,7 +310,7 @@ async def _later(result: Any) -> Any:
 
 def _seen(result: Any) -> Any:
     """Speech is bytes, which a caller reads."""
-    content = getattr(result, "content", None)
+    content = None if hasattr(result, "http_response") else getattr(result, "content", None)
     return {"content": content} if isinstance(content, bytes) else result
 
 

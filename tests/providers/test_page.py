@@ -32,7 +32,12 @@ def test_the_page_has_no_wrapper_that_is_not_there() -> None:
 def test_the_page_has_what_is_asked_and_answered_once() -> None:
     rows = re.findall(r"^\| (\w+) \| `(.+?)` \| `(.+?)` \| (.+?) \|$", PAGE, re.MULTILINE)
     assert [(provider.lower(), method, operation, what) for provider, method, operation, what in rows] == [
-        (provider, row.method, row.operation, row.kind or f"LLM, `{row.output_type}`")
+        (
+            provider,
+            row.method,
+            row.operation,
+            row.kind or f"LLM, `{row.output_type or 'text'}`",
+        )
         for provider, surfaces in test_operations.SURFACES.items()
         for row in surfaces
     ]

@@ -8,6 +8,7 @@ from .handlers import Recorder, TelemetryHandler
 from .nesting import is_covered, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
 from .official import beneath, check_installed, official
+from .raw import is_unread, read_raw_with
 from .streams import Reader, follow, put_status, read_with
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "follow",
     "is_covered",
     "is_traced",
+    "is_unread",
     "official",
     "put_status",
+    "read_raw_with",
     "read_with",
 ]
 

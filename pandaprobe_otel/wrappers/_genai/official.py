@@ -54,7 +54,10 @@ UNDOCUMENTED = {
     f"{_HOME}bedrock.patch": ("_make_api_call_wrapper", "_make_aio_api_call_wrapper"),
     f"{_HOME}bedrock.stream": ("AsyncBedrockStreamingBodyWrapper._finalize",),
     f"{_HOME}anthropic._raw_response": ("RawResponseProxy._finalize_once",),
-    f"{_HOME}openai._raw_response": ("RawResponseStreamProxy._finalize_once",),
+    f"{_HOME}openai._raw_response": (
+        "RawResponseStreamProxy._finalize_once",
+        "RawResponseStreamProxy._wrap_parsed",
+    ),
 }
 
 
