@@ -21,11 +21,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = self.rfile.read(int(self.headers["content-length"])).decode()
         self.server.headers_seen.append(dict(self.headers))  # type: ignore[attr-defined]
-        _, _, _, operation = self.path.split("/")
+        operation = self.path.rpartition("/")[2]
         if "too many" in asked:
             self._send(429, {"message": "slow down"}, {"x-amzn-errortype": "ThrottlingException"})
         elif operation == "converse":
             self._send(200, _converse("What weather" in asked))
+        elif operation == "count-tokens":
+            self._send(200, {"inputTokens": 12})
+        elif operation == "apply":
+            self._send(200, {"action": "NONE", "outputs": [{"text": "fine"}], "assessments": []})
         elif operation == "invoke":
             self._send(
                 200, {"inputTextTokenCount": 3} if "inputText" in asked else _claude("What weather" in asked)

@@ -62,6 +62,11 @@ def not_a_client(function: str, given: object, kinds: str, example: str) -> Type
     return TypeError(f"{function}() takes an {kinds} client, not {what}; write {function}({example})")
 
 
+def is_on() -> bool:
+    """Whether calls are traced now: PandaProbe is on, and instrumentation not suppressed."""
+    return runtime.enabled() and is_instrumentation_enabled()
+
+
 def unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any] = lambda method: method) -> Traced:
     """Makes a tracing function one that can fail without the caller noticing.
 
@@ -79,7 +84,7 @@ def unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any] = lamb
 
 def _unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> Traced:
     def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        if not _is_on():
+        if not is_on():
             return wrapped(*args, **kwargs)
         return attempt(
             where, beneath(wrapped), lambda method: traced(method, instance, args, kwargs), args, kwargs
@@ -90,7 +95,7 @@ def _unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> T
 
 def _unobtrusive_async(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> Traced:
     async def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        if not _is_on():
+        if not is_on():
             return await wrapped(*args, **kwargs)
         return await attempt_async(
             where, beneath(wrapped), lambda method: traced(method, instance, args, kwargs), args, kwargs
@@ -175,10 +180,6 @@ class _AsyncOutcome(_Outcome):
         finally:
             self.known = True
         return self._result
-
-
-def _is_on() -> bool:
-    return runtime.enabled() and is_instrumentation_enabled()
 
 
 def _clean_up(where: str, error: Exception, before: Context) -> None:

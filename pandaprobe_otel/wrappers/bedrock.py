@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
+from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _genai
+from . import _calls, _genai, _operations, _spans
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -20,6 +22,7 @@ C = TypeVar("C")
 
 # Every operation of a client goes through it; botocore's events do not see what is read of a stream.
 _METHOD = "_make_api_call"
+_MODEL_CALLS = ("Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream")
 _SERVICES = ("bedrock-runtime", "bedrock-agent-runtime")
 
 
@@ -95,9 +98,50 @@ class BedrockInstrumentor(Instrumentor):
 
 def _fill(wrapping: Wrapping, target: object, asynchronous: bool) -> None:
     patch = "_make_aio_api_call_wrapper" if asynchronous else "_make_api_call_wrapper"
-    traced = _genai.official("bedrock", patch, wrapping.recorder, _begins)
-    if traced is not None:
-        wrapping.method(target, _METHOD, traced)
+    official = _genai.official("bedrock", patch, wrapping.recorder, _begins)
+    make = _spans.traced_async if asynchronous else _spans.traced
+    own = {name: make(shape, wrapping.recorder, "wrap_bedrock") for name, shape in _OWN.items()}
+
+    def call(wrapped: Any, client: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
+        # botocore gives the operation and its parameters in order.
+        given: Any = args if len(args) == 2 else (None, {})
+        operation, request = given
+        if operation in own and _service(client) == _SERVICES[0]:
+            asked = {"model": request.get("modelId"), **request}
+            return own[operation](_asking(wrapped, args, asynchronous), client, (), asked)
+        if official is None or (operation in _MODEL_CALLS and _genai.is_covered()):
+            return wrapped(*args, **kwargs)
+        if operation in _MODEL_CALLS and _calls.is_on():
+            wrapped = _genai.beneath_botocore(wrapped)
+        return official(wrapped, client, args, kwargs)
+
+    wrapping.method(target, _METHOD, call)
+
+
+def _asking(wrapped: Any, args: _calls.Args, asynchronous: bool) -> Any:
+    def ask(**_: Any) -> Any:
+        return wrapped(*args)
+
+    async def ask_async(**_: Any) -> Any:
+        return await wrapped(*args)
+
+    return ask_async if asynchronous else ask
+
+
+def _server(client: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | None]:
+    url = urlsplit(str(client.meta.endpoint_url))
+    return "aws.bedrock", url.hostname, url.port
+
+
+def _operation(name: str, asked: tuple[str, ...], told: tuple[str, ...]) -> _spans.Shape:
+    return _operations.shape(_operations.Operation(name, asked, told, kind=SpanKind.OTHER), _server)
+
+
+# What the official instrumentation leaves out.
+_OWN = {
+    "CountTokens": _operation("count_tokens", ("input",), ("inputTokens",)),
+    "ApplyGuardrail": _operation("moderation", ("content", "source"), ("action", "outputs", "assessments")),
+}
 
 
 def _begins(event: Mapping[str, Any]) -> bool:

@@ -164,6 +164,9 @@ async def test_an_error_in_a_stream(wrapped: Any, name: str, spans: Captured) ->
         await SURFACES[name](wrapped, "break")
     (span,) = spans.spans
     assert_error(span, "EventStreamError")
+    said = parts(span)[0]["content"]
+    assert said, "what came before the error is on the span"
+    assert ANSWER.startswith(said)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -224,6 +227,80 @@ def test_beside_the_official_instrumentation_a_call_makes_one_span(client: Any, 
     finally:
         BedrockInstrumentor().uninstrument()
     assert len(spans.spans) == 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("name", SURFACES)
+async def test_beside_the_instrumentation_of_botocore_a_call_makes_one_span(
+    client: Any, name: str, everywhere: bool, spans: Captured
+) -> None:
+    botocore = pytest.importorskip("opentelemetry.instrumentation.botocore").BotocoreInstrumentor()
+    botocore.instrument(tracer_provider=spans.tracer_provider)
+    try:
+        if everywhere:
+            instrument("bedrock")
+        else:
+            wrap_bedrock(client)
+        await run_in_session(spans, SURFACES[name], Awaited(client), "Hello.")
+    finally:
+        uninstrument("bedrock")
+        botocore.uninstrument()
+
+
+ONCE: dict[str, Any] = {
+    "count_tokens": (
+        "count_tokens",
+        lambda text: {"modelId": MODEL, "input": {"converse": {"system": [{"text": text}]}}},
+        "12",
+    ),
+    "apply_guardrail": (
+        "moderation",
+        lambda text: {
+            "guardrailIdentifier": "g",
+            "guardrailVersion": "1",
+            "source": "INPUT",
+            "content": [{"text": {"text": text}}],
+        },
+        "fine",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+async def test_what_is_asked_once(wrapped: Any, client: Any, name: str, spans: Captured) -> None:
+    operation, request, told = ONCE[name]
+
+    async def ask(client: Any, text: str) -> Any:
+        answer = await getattr(client, name)(**request(text))
+        return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+    plain = await ask(Awaited(client), "Hello.")
+    (_, seen), span = await run_in_session(spans, ask, wrapped, "Hello.")
+    assert seen == plain
+    found = attributes(span)
+    assert (found["gen_ai.operation.name"], found["pandaprobe.span.kind"]) == (operation, "OTHER")
+    assert found["server.address"] == "127.0.0.1"
+    assert "Hello." in found["pandaprobe.input"]
+    assert told in found["pandaprobe.output"]
+    spans.spans.clear()
+    with pytest.raises(Exception, match="slow down") as caught:
+        await ask(wrapped, "too many")
+    assert_error(spans.spans[0], type(caught.value).__name__)
+
+
+def test_while_tracing_is_off_the_instrumentation_of_botocore_makes_its_span(
+    client: Any, spans: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    botocore = pytest.importorskip("opentelemetry.instrumentation.botocore").BotocoreInstrumentor()
+    botocore.instrument(tracer_provider=spans.tracer_provider)
+    monkeypatch.setattr("pandaprobe_otel.runtime.enabled", lambda: False)
+    try:
+        wrap_bedrock(client).converse(**converse("Hello."))
+    finally:
+        botocore.uninstrument()
+    (span,) = spans.spans
+    assert span.instrumentation_scope is not None
+    assert "botocore" in span.instrumentation_scope.name
 
 
 def test_anything_but_a_bedrock_client_is_refused_with_the_fix() -> None:

@@ -7,7 +7,7 @@ documentation is listed in `UNDOCUMENTED`, which a test resolves against the ver
 from .handlers import Recorder, TelemetryHandler
 from .nesting import is_covered, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
-from .official import beneath, check_installed, official
+from .official import beneath, beneath_botocore, check_installed, official
 from .raw import is_unread, read_raw_with
 from .streams import Reader, follow, put_status, read_with
 
@@ -17,6 +17,7 @@ __all__ = [
     "Recorder",
     "TelemetryHandler",
     "beneath",
+    "beneath_botocore",
     "check_installed",
     "follow",
     "is_covered",

@@ -23,6 +23,8 @@ _HOME = "opentelemetry.instrumentation.genai."
 # Where the functions come from that trace.
 _TRACERS = (_HOME, "pandaprobe_otel.wrappers.")
 
+_BOTOCORE = "opentelemetry.instrumentation.botocore"
+
 # Provider -> the modules of its instrumentation that have patch functions.
 _MODULES = {
     "openai": ("openai.patch", "openai.patch_responses"),
@@ -128,6 +130,13 @@ def beneath(method: Any) -> Any:
     on streams of the inner one.
     """
     while str(getattr(getattr(method, "_self_wrapper", None), "__module__", "")).startswith(_TRACERS):
+        method = method.__wrapped__
+    return method
+
+
+def beneath_botocore(method: Any) -> Any:
+    """The method without the layer of the instrumentation of botocore, which traces model calls too."""
+    while str(getattr(getattr(method, "_self_wrapper", None), "__module__", "")).startswith(_BOTOCORE):
         method = method.__wrapped__
     return method
 

@@ -187,9 +187,21 @@ class _Hooks:
             return
         vars(self._self_invocation).pop(_CLOCK, None)
         try:
+            if self._self_invocation.provider == "aws.bedrock":
+                self._tell_before_error()
             super()._on_stream_error(error)  # pyright: ignore
         finally:
             self._self_invocation.fail(error)
+
+    @guard.never_raises
+    def _tell_before_error(self) -> None:
+        # The official wrapper writes what was read at a good end only, where it also stops the span.
+        held = vars(self._self_invocation)
+        held["stop"] = lambda: None
+        try:
+            super()._on_stream_end()  # pyright: ignore
+        finally:
+            del held["stop"]
 
     def _pandaprobe_abandon(self) -> None:
         cast(Any, self)._finalize_failure(AbandonedStreamError())
