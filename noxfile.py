@@ -22,7 +22,7 @@ PROVIDERS = {
     "older": (
         "[openai,anthropic,gemini,mistral,litellm]",
         # litellm calls tools by way of mcp, and does not say that it needs it.
-        ("openai<3", "anthropic<1", "google-genai<3", "mistralai<3", "mcp"),
+        ("openai<3", "anthropic<1", "google-genai<3", "mistralai[agents]<3", "mcp"),
     ),
     "oldest": (
         "[openai,anthropic,gemini,mistral]",
@@ -30,7 +30,16 @@ PROVIDERS = {
     ),
 }
 # The tables of surfaces, without what is the same for all of them.
-TABLES = " or ".join(f"test_{name}.py" for name in ("openai", "anthropic", "gemini", "mistral", "operations"))
+_TABLES = (
+    "openai",
+    "anthropic",
+    "gemini",
+    "mistral",
+    "mistral_conversations",
+    "operations",
+    "operation_streams",
+)
+TABLES = " or ".join(f"test_{name}.py" for name in _TABLES)
 # Minutes of real time, or of properties of pure functions, in which hardly anything depends on versions.
 SLOW = ("faults", "setup/test_coexistence.py", "export/test_assembly.py", "export/test_mapping_clean.py")
 # Tests that need other packages.

@@ -1,6 +1,7 @@
 """`wrap_mistral`: the calls of one Mistral client become GenAI spans."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
@@ -13,6 +14,7 @@ from .. import guard, runtime
 from ..attributes import GEN_AI_AGENT_ID, SpanKind
 from ..tracing.labels import Id, Labels
 from . import _calls, _chat, _genai, _operations, _spans
+from . import _mistral_conversations as conversations
 from ._chat_messages import field
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
 from ._instrumentor import Instrumentor
@@ -46,9 +48,9 @@ def wrap_mistral(
 
         client = wrap_mistral(Mistral(api_key=...))
 
-    `chat`, `agents` and `fim` with their streams, `embeddings`, `ocr`, `classifiers` and transcriptions, with
-    their `_async` twins. Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the
-    messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
+    `chat`, `agents`, `fim` and `beta.conversations` with their streams, `embeddings`, `ocr`, `classifiers`
+    and transcriptions, with their `_async` twins. Spans and attributes follow OpenTelemetry's GenAI semantic
+    conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
     `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Spans that the SDK would make itself
     for the same calls, where they would arrive beside these, are left out.
 
@@ -88,7 +90,9 @@ class MistralInstrumentor(Instrumentor):
 
     def fill(self, wrapping: Wrapping) -> None:
         for resource, (kind, shapes) in _SURFACE.items():
-            _wrap_methods(getattr(_sdk(resource.rpartition(".")[2]), kind), shapes, wrapping)
+            # Old versions lack some.
+            with suppress(ModuleNotFoundError):
+                _wrap_methods(getattr(_sdk(resource.rpartition(".")[2]), kind), shapes, wrapping)
         for native in _native():
             wrapping.method(native, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
 
@@ -213,6 +217,19 @@ def _shapes(operation: str, ask: Any) -> dict[str, _spans.Shape]:
     }
 
 
+class _ConversationReader(_Reader):
+    def read(self, chunk: Any) -> bool:
+        return super().read({"data": conversations.event_as_chunk(field(chunk, "data"))})
+
+
+def _ask_in_conversation(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
+    _ask(invocation, conversations.as_chat(request))
+
+
+def _answer_in_conversation(invocation: InferenceInvocation, answer: Any) -> None:
+    _answer(invocation, conversations.answer_as_chat(answer))
+
+
 def _operation(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
     def server(resource: Any, request: _calls.Kwargs) -> tuple[str, str | None, int | None]:
         return _PROVIDER, *_server(resource, request)
@@ -228,6 +245,9 @@ _TRANSCRIPTION = _operation(
     ("text",),
     output_type="text",
     parameters=("language", "temperature", "timestamp_granularities"),
+)
+_CONVERSATION = _spans.Shape(
+    partial(_start, "chat"), _ask_in_conversation, _answer_in_conversation, _ConversationReader
 )
 # Resource -> its class, and how each of its methods reads. `parse` goes through `complete`.
 _SURFACE: dict[str, tuple[str, dict[str, _spans.Shape]]] = {
@@ -254,5 +274,13 @@ _SURFACE: dict[str, tuple[str, dict[str, _spans.Shape]]] = {
     "audio.transcriptions": (
         "Transcriptions",
         {"complete": _TRANSCRIPTION, "stream": _TRANSCRIPTION},
+    ),
+    "beta.conversations": (
+        "Conversations",
+        {
+            f"{method}{stream}": _CONVERSATION
+            for method in ("start", "append", "restart")
+            for stream in ("", "_stream")
+        },
     ),
 }
