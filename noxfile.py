@@ -38,6 +38,8 @@ _TABLES = (
     "mistral_conversations",
     "operations",
     "operation_streams",
+    "request_id",
+    "page",
 )
 TABLES = " or ".join(f"test_{name}.py" for name in _TABLES)
 # Minutes of real time, or of properties of pure functions, in which hardly anything depends on versions.

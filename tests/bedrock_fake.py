@@ -52,7 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(body))}.items():
+        always = {"content-length": str(len(body)), "x-amzn-requestid": "req_1"}
+        for name, value in {**headers, **always}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

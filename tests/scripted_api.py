@@ -10,6 +10,8 @@ from typing import Any
 
 # What a request has to hold to be refused, wherever it goes.
 REFUSED = b"too many"
+# What the response to each request is called.
+REQUEST_ID = "req_1"
 # In a form or in JSON.
 _STREAM = re.compile(rb'"stream":? *(?:\r\n\r\n)?true')
 
@@ -50,6 +52,8 @@ def running(answers: Mapping[str, Any], sent: list[bytes] | None = None) -> Iter
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(body)))
+            # Anthropic calls it otherwise than OpenAI and Mistral.
+            self.send_header("request-id" if "/v1/messages" in self.path else "x-request-id", REQUEST_ID)
             self.end_headers()
             self.wfile.write(body)
 

@@ -14,6 +14,7 @@ from opentelemetry.trace import get_current_span
 from wrapt import FunctionWrapper
 
 from .. import guard, runtime
+from . import _request_id
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -149,6 +150,7 @@ class _Outcome:
         # For tracing functions that read the signature.
         update_wrapper(self, wrapped, updated=())
         self._wrapped = wrapped
+        self._around = get_current_span()
         self._result: Any = None
         self.error: BaseException | None = None
         self.known = False
@@ -160,8 +162,14 @@ class _Outcome:
             self.error = error
             raise
         finally:
-            self.known = True
+            self._ended()
         return self._result
+
+    def _ended(self) -> None:
+        self.known = True
+        span = get_current_span()
+        if span is not self._around:
+            _request_id.note(span, self._result if self.error is None else self.error)
 
     def value(self) -> Any:
         """What the call gave: its result, or its exception raised again."""
@@ -178,7 +186,7 @@ class _AsyncOutcome(_Outcome):
             self.error = error
             raise
         finally:
-            self.known = True
+            self._ended()
         return self._result
 
 

@@ -1,0 +1,46 @@
+"""The id that a provider gives to a request, by which its support finds it.
+
+It is written as the response header that it came in, as the semantic conventions of HTTP name one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from opentelemetry.trace import Span
+
+from .. import guard
+
+# OpenAI's and Mistral's, Anthropic's, AWS's.
+_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid")
+# Where SDKs keep the response that an answer, a stream or an error came in.
+_RESPONSES = ("response", "http_response", "raw_response", "sdk_http_response")
+
+
+@guard.never_raises
+def note(span: Span, given: Any) -> None:
+    """Writes the id of a request onto its span.
+
+    Args:
+        given: What the SDK returned or raised.
+    """
+    for header, id in _ids(given):
+        span.set_attribute(f"http.response.header.{header}", [id])
+
+
+def _ids(given: Any) -> list[tuple[str, str]]:
+    headers = _headers(given)
+    found = [(name, headers.get(name)) for name in _HEADERS] if headers is not None else []
+    # openai and anthropic leave the answer no more than this.
+    header = _HEADERS[1] if type(given).__module__.startswith("anthropic.") else _HEADERS[0]
+    found.append((header, getattr(given, "_request_id", None)))
+    return [(name, id) for name, id in found if isinstance(id, str)][:1]
+
+
+def _headers(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        # botocore's answers.
+        told: Any = cast("Mapping[str, Any]", given).get("ResponseMetadata") or {}
+        return told.get("HTTPHeaders")
+    held = (getattr(given, name, None) for name in _RESPONSES)
+    response = next((response for response in held if response is not None), given)
+    return _headers(response) if isinstance(response, Mapping) else getattr(response, "headers", None)
