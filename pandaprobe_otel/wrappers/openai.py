@@ -32,8 +32,10 @@ _SURFACE = {
         "parse": "responses_create",
         "stream": "responses_stream",
         "retrieve": "responses_retrieve",
-        "compact": "compact",
+        "compact": "response",
     },
+    # Its answers have types of their own, which the official instrumentation does not read.
+    "beta.responses": {"create": "response", "compact": "response"},
     "images": {"generate": "generate_image", "edit": "edit_image"},
     "audio.speech": {"create": "speech"},
     "audio.transcriptions": {"create": "transcription"},
@@ -203,8 +205,10 @@ _OWN = {
     "text_completion": _spans.Shape(
         partial(_start, "text_completion"), _ask_text, _chat.put_answer, _chat.ChatReader
     ),
-    # It has the model write the conversation shorter.
-    "compact": _spans.Shape(partial(_start, "chat"), _responses.put_request, _responses.put_answer),
+    # `compact` has the model write the conversation shorter.
+    "response": _spans.Shape(
+        partial(_start, "chat"), _responses.put_request, _responses.put_answer, _responses.ResponseReader
+    ),
     "generate_image": _own(
         "generate_content", ("prompt",), _PICTURES, output_type="image", parameters=_IMAGE
     ),

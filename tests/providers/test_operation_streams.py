@@ -96,7 +96,8 @@ async def test_the_whole_process_is_traced_until_it_is_undone(
     api: str, provider: str, asynchronous: bool, spans: Captured
 ) -> None:
     made = client(provider, api, asynchronous)
-    rows = [row for row in SURFACES[provider] if "images" not in row.method and "compact" not in row.method]
+    left_out = ("images", "compact", "beta.responses")
+    rows = [row for row in SURFACES[provider] if not any(name in row.method for name in left_out)]
     instrument(provider)
     try:
         for row in rows:

@@ -63,6 +63,24 @@ TRANSCRIPT = {
     "segments": [],
     "language": "en",
 }
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "created_at": 1,
+    "output": [
+        {
+            "type": "message",
+            "id": "msg_1",
+            "status": "completed",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
+        }
+    ],
+    "usage": {
+        **USAGE,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    },
+}
 ANSWERS: dict[str, Any] = {
     "/images/generations": {**IMAGE, "usage": USAGE},
     "/images/generations#stream": scripted_api.events(*DRAWN),
@@ -73,25 +91,11 @@ ANSWERS: dict[str, Any] = {
     "/audio/transcriptions#stream": scripted_api.events(*SPOKEN),
     "/audio/translations": {"text": "Hello."},
     "/mistral/v1/audio/transcriptions#stream": scripted_api.events(*HEARD),
+    "/responses": {**RESPONSE, "object": "response", "model": "m", "status": "completed"},
     "/responses/compact": {
-        "id": "resp_1",
+        **RESPONSE,
         "object": "response.compaction",
-        "created_at": 1,
-        "output": [
-            {
-                "type": "message",
-                "id": "msg_1",
-                "status": "completed",
-                "role": "assistant",
-                "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
-            },
-            {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"},
-        ],
-        "usage": {
-            **USAGE,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens_details": {"reasoning_tokens": 0},
-        },
+        "output": [*RESPONSE["output"], {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}],
     },
     "/moderations": RESULTS,
     "/chat/moderations": RESULTS,
@@ -141,6 +145,7 @@ class Row:
                 "transcriptions.stream",
                 ".complete",
                 ".compact",
+                "responses.create",
                 "image_generation",
             )
         )
@@ -187,6 +192,7 @@ OPENAI = [
         "text",
     ),
     Row("responses.compact", "input", MODEL, "chat", "Hello."),
+    Row("beta.responses.create", "input", MODEL, "chat", "Hello."),
 ]
 ANTHROPIC = [
     counts("messages.count_tokens", "system", {**MODEL, "messages": MESSAGES}),
