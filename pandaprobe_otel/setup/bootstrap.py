@@ -45,6 +45,7 @@ _OURS = {
     "google-adk": "pandaprobe_google_adk",
     "crewai": "pandaprobe_crewai",
     "claude-agent-sdk": "pandaprobe_claude_agent_sdk",
+    "google-genai": "pandaprobe_gemini",
     "mistralai": "pandaprobe_mistral",
     "litellm": "pandaprobe_litellm",
 }
@@ -89,9 +90,9 @@ def survey(distributions: Iterable[Distribution]) -> Survey:
     for library, official in _OFFICIAL.items():
         if library in installed:
             _official(found, library, installed[library].version, official, official.name in installed)
-    for library, ours in _OURS.items():
+    for library in _OURS:
         if library in installed and library not in {*_OFFICIAL, *_NATIVE}:
-            found.lines.append(f"{library} {installed[library].version}: pandaprobe-otel itself, as {ours}")
+            found.lines.append(_by_ourselves(library, installed[library].version))
     for library, versions in _NATIVE.items():
         if library in installed and versions.contains(installed[library].version, prereleases=True):
             found.lines.append(_native(library, installed))
@@ -102,7 +103,7 @@ def survey(distributions: Iterable[Distribution]) -> Survey:
         names = sorted(name for name, each in installed.items() if _instruments(each, library))
         if library in _OURS:
             # The official one gives way.
-            others = [name for name in names if name != f"{_GENAI}{library}"]
+            others = [name for name in names if library not in _OFFICIAL or name != _OFFICIAL[library].name]
             if others and library in installed:
                 text = (
                     f"{' and '.join(others)} beside pandaprobe-otel: each call of {library} is traced twice"
@@ -115,7 +116,10 @@ def survey(distributions: Iterable[Distribution]) -> Survey:
 
 def _official(found: Survey, library: str, version: str, official: _Official, is_installed: bool) -> None:
     line = f"{library} {version}: {official.name}"
-    if not SpecifierSet(official.takes).contains(version, prereleases=True):
+    takes_it = SpecifierSet(official.takes).contains(version, prereleases=True)
+    if not takes_it and library in _OURS:
+        found.lines.append(_by_ourselves(library, version))
+    elif not takes_it:
         fix = "it makes no spans; wrap its clients with pandaprobe_otel.wrappers"
         found.complain(f"{line} takes {library} {official.takes} only", fix, ": ")
     elif is_installed:
@@ -124,6 +128,10 @@ def _official(found: Survey, library: str, version: str, official: _Official, is
         found.lines.append(f"{line}, missing")
         # The version is there for installers, which take a pre-release only where one is named.
         found.missing.append(f"{official.name}>=1.0b0")
+
+
+def _by_ourselves(library: str, version: str) -> str:
+    return f"{library} {version}: pandaprobe-otel itself, as {_OURS[library]}"
 
 
 def _native(library: str, installed: dict[str, Distribution]) -> str:

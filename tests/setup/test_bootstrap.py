@@ -46,11 +46,17 @@ def test_what_fits_and_is_missing_is_named_with_what_installs_it(surveyed: Calla
 def test_a_version_that_the_official_one_refuses_is_named_and_not_installed(
     surveyed: Callable[..., Survey],
 ) -> None:
-    found = surveyed(("google-genai", "3.4.0"))
+    found = surveyed(("openai", "4.0.0"))
     assert found.lines == [
-        "! google-genai 3.4.0: opentelemetry-instrumentation-google-genai takes google-genai >=1.32,<3 only:"
+        "! openai 4.0.0: opentelemetry-instrumentation-genai-openai takes openai >=1.26,<4 only:"
         " it makes no spans; wrap its clients with pandaprobe_otel.wrappers"
     ]
+    assert not found.missing
+
+
+def test_a_version_that_only_we_take_is_ours(surveyed: Callable[..., Survey]) -> None:
+    found = surveyed(("google-genai", "3.6.1"))
+    assert found.lines == ["google-genai 3.6.1: pandaprobe-otel itself, as pandaprobe_gemini"]
     assert not found.missing
 
 
