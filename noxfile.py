@@ -48,7 +48,11 @@ SLOW = ("faults", "setup/test_coexistence.py", "export/test_assembly.py", "expor
 OTHERS = ("tests/providers", "tests/frameworks")
 # Frameworks that cannot share an environment: our extras, and what the tests need beside them.
 FRAMEWORKS = {
-    "langchain": ("[openai,local,langgraph,deepagents]", "langchain-openai"),
+    "langchain": (
+        "[openai,local,langgraph,deepagents]",
+        "langchain-openai",
+        "opentelemetry-instrumentation-urllib",
+    ),
     # Its newest stops at OpenTelemetry 1.44.
     "adk": ("[local,google-adk]",),
     # Its newest begins at OpenTelemetry 1.45.1, and takes openai 2.

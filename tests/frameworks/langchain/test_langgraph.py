@@ -6,7 +6,10 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import openai
 import pytest
@@ -19,6 +22,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
 from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+from opentelemetry.instrumentation.urllib import URLLibInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 from pandaprobe_receiver import Courier
@@ -280,6 +284,23 @@ def test_code_of_a_node_is_under_its_node(model: ChatOpenAI, handler: Any, spans
     node = named(spans.ended, "look_up").attributes or {}
     assert node[attributes.PANDAPROBE_SPAN_KIND] == "CHAIN"
     assert texts(named(spans.ended, "look_up"), attributes.GEN_AI_OUTPUT_MESSAGES) == [("assistant", "found")]
+
+
+def test_a_client_that_a_node_calls_is_under_it(handler: Any, spans: Spans, models: Models) -> None:
+    client = URLLibInstrumentor()
+
+    def ask(state: MessagesState) -> Any:
+        with suppress(HTTPError):
+            urlopen(f"{models.openai}/models").close()
+        return {"messages": [("assistant", "found")]}
+
+    client.instrument(tracer_provider=spans._captured.tracer_provider)
+    try:
+        graph_of(ask).invoke(HELLO, config(handler))
+    finally:
+        client.uninstrument()
+    assert tree(spans.ended) == ["invoke_workflow LangGraph", "  ask", "    GET"]
+    assert_session(spans.ended, "thread-1")
 
 
 @pytest.mark.scenario("parallel branches")
