@@ -14,6 +14,23 @@ from typing import Any
 INSTRUMENT = (str(Path(sysconfig.get_path("scripts")) / "opentelemetry-instrument"),)
 
 
+def path_with_other_distribution(folder: Path, code: str, entry_points: str, *, first: bool) -> str:
+    """A PYTHONPATH with another distribution of OpenTelemetry on it.
+
+    Args:
+        folder: Where it is written.
+        code: The module `other_distro`.
+        entry_points: Of `other_distro`, as in `entry_points.txt`.
+        first: Whether Python finds it before ours.
+    """
+    info = folder / "other_distro-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-distro\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)
+    (folder / "other_distro.py").write_text(code)
+    return str(folder) if first else f"{sysconfig.get_path('purelib')}:{folder}"
+
+
 def run(program: str, *, under: Sequence[str] = (), seconds: float = 60, **environment: str) -> "Ended":
     """Runs Python code; what it passes to `tell` comes back as `told`.
 

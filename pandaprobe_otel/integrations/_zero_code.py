@@ -23,8 +23,8 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
     OpenTelemetry's base class makes one object of each subclass, instruments once, and checks the versions.
     """
 
-    version: ClassVar[str]
-    """What has to be installed, as a requirement."""
+    needs: ClassVar[tuple[str, ...]]
+    """What has to be installed, as requirements."""
     module: ClassVar[str]
     """The module that is imported by whoever uses the framework."""
 
@@ -39,7 +39,7 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
         """Imports the adapter, and makes one."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        return (self.version,)
+        return self.needs
 
     def _instrument(self, **kwargs: Any) -> None:
         self._is_wanted = True
@@ -77,7 +77,7 @@ class _Awaiting(BaseInstrumentor):  # pyright: ignore[reportMissingTypeArgument]
 class GoogleADK(_Awaiting):
     """Starts `GoogleADKAdapter`."""
 
-    version = "google-adk >= 2.4, < 3"
+    needs = ("google-adk >= 2.4, < 3",)
     module = "google.adk.runners"
 
     def make(self) -> Adapter:
@@ -89,7 +89,7 @@ class GoogleADK(_Awaiting):
 class CrewAI(_Awaiting):
     """Starts `CrewAIAdapter`."""
 
-    version = "crewai >= 1.15, < 2"
+    needs = ("crewai >= 1.15, < 2",)
     module = "crewai"
 
     def make(self) -> Adapter:
@@ -101,7 +101,7 @@ class CrewAI(_Awaiting):
 class ClaudeAgentSDK(_Awaiting):
     """Starts `ClaudeAgentSDKAdapter`."""
 
-    version = "claude-agent-sdk >= 0.2, < 1"
+    needs = ("claude-agent-sdk >= 0.2, < 1",)
     module = "claude_agent_sdk"
 
     def make(self) -> Adapter:
@@ -113,12 +113,9 @@ class ClaudeAgentSDK(_Awaiting):
 class LangChain(_Awaiting):
     """Has `LangGraphCallbackHandler`, or that of LangChain, in every run."""
 
-    version = "langchain-core >= 1, < 2"
+    needs = ("langchain-core >= 1, < 2", "opentelemetry-instrumentation-genai-langchain >= 1.3b0, < 2")
     module = "langchain_core.callbacks"
     official = "langchain"
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        return (self.version, "opentelemetry-instrumentation-genai-langchain >= 1.3b0, < 2")
 
     def make(self) -> Adapter:
         from ._langchain_everywhere import LangChainAdapter
@@ -129,12 +126,9 @@ class LangChain(_Awaiting):
 class OpenAIAgents(_Awaiting):
     """Starts `OpenAIAgentsAdapter`."""
 
-    version = "openai-agents >= 0.20, < 1"
+    needs = ("openai-agents >= 0.20, < 1", "opentelemetry-instrumentation-genai-openai >= 1.3b0, < 2")
     module = "agents"
     official = "openai_agents"
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        return (self.version, "opentelemetry-instrumentation-genai-openai >= 1.3b0, < 2")
 
     def make(self) -> Adapter:
         from .openai_agents import OpenAIAgentsAdapter

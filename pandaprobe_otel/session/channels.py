@@ -7,7 +7,7 @@ ours are added to what that has injected into the metadata.
 
 import sys
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ..guard import never_raises
@@ -19,17 +19,13 @@ _OFFICIAL = "opentelemetry.instrumentation.grpc"
 _MAKERS = {"insecure_channel": 3, "secure_channel": 4}
 _KINDS = ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream")
 
-_on = False
 
-
+@cache
 def carry_into_grpc() -> None:
     """Switches it on, for the whole process and once; also where gRPC is imported later."""
-    global _on
     from wrapt import register_post_import_hook
 
-    if not _on:
-        _on = True
-        register_post_import_hook(_wrap, "grpc")
+    register_post_import_hook(_wrap, "grpc")
 
 
 @never_raises

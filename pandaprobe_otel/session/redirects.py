@@ -6,7 +6,7 @@ instrumentations see that one only. httpx and urllib3 inject anew, where the pro
 
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ..guard import never_raises
@@ -14,18 +14,14 @@ from .propagation import clean_for
 
 _OFFICIAL = "opentelemetry.instrumentation.aiohttp_client"
 
-_on = False
 
-
+@cache
 def clean_redirects() -> None:
     """Switches it on, for the whole process and once; also where a client is imported later."""
-    global _on
     from wrapt import register_post_import_hook
 
-    if not _on:
-        _on = True
-        for name, wrap in (("requests", _requests), ("urllib.request", _urllib), ("aiohttp", _aiohttp)):
-            register_post_import_hook(wrap, name)
+    for name, wrap in (("requests", _requests), ("urllib.request", _urllib), ("aiohttp", _aiohttp)):
+        register_post_import_hook(wrap, name)
 
 
 @never_raises

@@ -23,17 +23,15 @@ def note(span: Span, given: Any) -> None:
     Args:
         given: What the SDK returned or raised.
     """
-    for header, id in _ids(given):
-        span.set_attribute(f"http.response.header.{header}", [id])
-
-
-def _ids(given: Any) -> list[tuple[str, str]]:
     headers = _headers(given)
     found = [(name, headers.get(name)) for name in _HEADERS] if headers is not None else []
     # openai and anthropic leave the answer no more than this.
     header = _HEADERS[1] if type(given).__module__.startswith("anthropic.") else _HEADERS[0]
     found.append((header, getattr(given, "_request_id", None)))
-    return [(name, id) for name, id in found if isinstance(id, str)][:1]
+    for name, id in found:
+        if isinstance(id, str):
+            span.set_attribute(f"http.response.header.{name}", [id])
+            return
 
 
 def _headers(given: Any) -> Any:

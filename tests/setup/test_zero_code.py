@@ -1,6 +1,5 @@
 """`opentelemetry-instrument`: the entry points that it finds, run as it runs them."""
 
-import sysconfig
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -175,13 +174,8 @@ other_configurator = other_distro:Configurator
 @pytest.fixture(params=["found first", "found last"])
 def python_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A PYTHONPATH with another distribution on it, which Python finds before ours or after it."""
-    info = tmp_path / "other_distro-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-distro\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    (tmp_path / "other_distro.py").write_text(OTHER_DISTRO)
-    packages = sysconfig.get_path("purelib")
-    return str(tmp_path) if request.param == "found first" else f"{packages}:{tmp_path}"
+    first = request.param == "found first"
+    return in_process.path_with_other_distribution(tmp_path, OTHER_DISTRO, ENTRY_POINTS, first=first)
 
 
 Guest = Callable[..., "in_process.Ended"]

@@ -129,14 +129,16 @@ def beneath(method: Any) -> Any:
     Two layers would make one span too, but with wrapt before 2.2 and Python 3.12 or newer the outer one fails
     on streams of the inner one.
     """
-    while str(getattr(getattr(method, "_self_wrapper", None), "__module__", "")).startswith(_TRACERS):
-        method = method.__wrapped__
-    return method
+    return _beneath(method, _TRACERS)
 
 
 def beneath_botocore(method: Any) -> Any:
     """The method without the layer of the instrumentation of botocore, which traces model calls too."""
-    while str(getattr(getattr(method, "_self_wrapper", None), "__module__", "")).startswith(_BOTOCORE):
+    return _beneath(method, _BOTOCORE)
+
+
+def _beneath(method: Any, homes: str | tuple[str, ...]) -> Any:
+    while str(getattr(getattr(method, "_self_wrapper", None), "__module__", "")).startswith(homes):
         method = method.__wrapped__
     return method
 

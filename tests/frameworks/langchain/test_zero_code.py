@@ -1,6 +1,5 @@
 """Agents under `opentelemetry-instrument`, in programs without a word about telemetry."""
 
-import sysconfig
 from pathlib import Path
 
 import in_process
@@ -180,13 +179,9 @@ other = other_distro:hook
 def test_guest_of_another_distribution_traces_nodes_whichever_hook_comes_first(
     order: str, tmp_path: Path
 ) -> None:
-    info = tmp_path / "other_distro-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-distro\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    (tmp_path / "other_distro.py").write_text(OTHER_DISTRO)
-    packages = sysconfig.get_path("purelib")
-    path = str(tmp_path) if order == "before ours" else f"{packages}:{tmp_path}"
+    path = in_process.path_with_other_distribution(
+        tmp_path, OTHER_DISTRO, ENTRY_POINTS, first=order == "before ours"
+    )
     with Receiver() as theirs, Receiver() as ours:
         in_process.run(
             NODE,
