@@ -14,7 +14,7 @@ from opentelemetry.trace import get_current_span
 from wrapt import FunctionWrapper
 
 from .. import guard, runtime
-from . import _request_id
+from . import _request_id, _status
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
@@ -63,6 +63,7 @@ def not_a_client(function: str, given: object, kinds: str, example: str) -> Type
     return TypeError(f"{function}() takes an {kinds} client, not {what}; write {function}({example})")
 
 
+@guard.never_raises
 def is_on() -> bool:
     """Whether calls are traced now: PandaProbe is on, and instrumentation not suppressed."""
     return runtime.enabled() and is_instrumentation_enabled()
@@ -80,7 +81,7 @@ def unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any] = lamb
         beneath: Gives the method to trace, where others have put layers of their own around it.
     """
     make = _unobtrusive_async if inspect.iscoroutinefunction(traced) else _unobtrusive
-    return make(traced, where, beneath)
+    return make(traced, where, guard.never_raises(beneath))
 
 
 def _unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> Traced:
@@ -88,7 +89,11 @@ def _unobtrusive(traced: Traced, where: str, beneath: Callable[[Any], Any]) -> T
         if not is_on():
             return wrapped(*args, **kwargs)
         return attempt(
-            where, beneath(wrapped), lambda method: traced(method, instance, args, kwargs), args, kwargs
+            where,
+            beneath(wrapped) or wrapped,
+            lambda method: traced(method, instance, args, kwargs),
+            args,
+            kwargs,
         )
 
     return call
@@ -99,7 +104,11 @@ def _unobtrusive_async(traced: Traced, where: str, beneath: Callable[[Any], Any]
         if not is_on():
             return await wrapped(*args, **kwargs)
         return await attempt_async(
-            where, beneath(wrapped), lambda method: traced(method, instance, args, kwargs), args, kwargs
+            where,
+            beneath(wrapped) or wrapped,
+            lambda method: traced(method, instance, args, kwargs),
+            args,
+            kwargs,
         )
 
     return call
@@ -170,6 +179,8 @@ class _Outcome:
         span = get_current_span()
         if span is not self._around:
             _request_id.note(span, self._result if self.error is None else self.error)
+            if self.error is not None:
+                _status.note(span, self.error)
 
     def value(self) -> Any:
         """What the call gave: its result, or its exception raised again."""

@@ -19,6 +19,7 @@ from ._genai.parts import (
 
 # What a response that ended early says, in the conventions' words.
 _INCOMPLETE = {"max_output_tokens": "length"}
+_TEXTS = ("response.output_text.delta", "response.refusal.delta")
 _STATUS = {"completed": "stop", "failed": "error", "cancelled": "error"}
 
 
@@ -53,6 +54,7 @@ class ResponseReader:
 
     def __init__(self, invocation: InferenceInvocation) -> None:
         self.answer: Any = None
+        self._invocation = invocation
         self._begun = False
         self._keeps_content = invocation.should_capture_content
         self._texts: list[str] = []
@@ -62,8 +64,11 @@ class ResponseReader:
         kind: str = field(chunk, "type") or ""
         self.answer = field(chunk, "response") or self.answer
         self._begun = self._begun or kind.endswith(".delta")
-        if kind == "response.output_text.delta" and self._keeps_content:
+        if kind in _TEXTS and self._keeps_content:
             self._texts.append(field(chunk, "delta") or "")
+        if kind == "error":
+            # The official instrumentation ends the span with it.
+            self.tell(self._invocation)
         return self._begun
 
     def tell(self, invocation: InferenceInvocation) -> None:

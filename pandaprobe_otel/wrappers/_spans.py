@@ -51,7 +51,7 @@ def traced(shape: Shape, recorder: _genai.Recorder, where: str) -> Traced:
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as error:
-            _fail(invocation, error)
+            invocation.fail(error)
             raise
         return _answered(shape, invocation, result, asynchronous=False)
 
@@ -69,7 +69,7 @@ def traced_async(shape: Shape, recorder: _genai.Recorder, where: str) -> Traced:
         try:
             result = await wrapped(*args, **kwargs)
         except BaseException as error:
-            _fail(invocation, error)
+            invocation.fail(error)
             raise
         return _answered(shape, invocation, result, asynchronous=True)
 
@@ -117,11 +117,6 @@ def _answered(shape: Shape, invocation: Any, result: Any, *, asynchronous: bool)
     _step(shape.answer, invocation, result)
     invocation.stop()
     return result
-
-
-def _fail(invocation: Invocation, error: BaseException) -> None:
-    _genai.put_status(invocation, error)
-    invocation.fail(error)
 
 
 @guard.never_raises

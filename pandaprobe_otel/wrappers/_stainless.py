@@ -38,9 +38,11 @@ def wrap_client(
 
         wrapping.on_first_use(client, "beta", wrap_beta)
 
+    wrap_safely = guard.never_raises(wrap_copy)
+
     def copied(wrapped: Any, _: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
         copy = wrapped(*args, **kwargs)
-        wrap_copy(copy)
+        wrap_safely(copy)
         return copy
 
     for name in _COPIERS:

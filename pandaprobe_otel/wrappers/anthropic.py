@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
 from . import _calls, _genai, _operations, _spans, _stainless
@@ -126,7 +127,7 @@ def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
             # The official instrumentation has none.
             make = _spans.traced_async if patch.startswith("async_") else _spans.traced
             return _unless_native(make(_COUNT, wrapping.recorder, "wrap_anthropic"), wrapping.recorder.labels)
-        traced = _genai.official("anthropic", patch, wrapping.recorder, _begins)
+        traced = _genai.official("anthropic", patch, wrapping.recorder, lambda _: _genai.Beginning(_begins))
         return None if traced is None else _unless_native(traced, wrapping.recorder.labels)
 
     return tracer
@@ -157,6 +158,7 @@ def _unless_native(traced: _calls.Traced, labels: Labels | None) -> _calls.Trace
     return call
 
 
+@guard.never_raises
 def _has_native_spans(client: Any) -> bool:
     """Whether somebody told the client how to make spans; that it makes them by default says nothing."""
     told = getattr(client, "open_telemetry", None)

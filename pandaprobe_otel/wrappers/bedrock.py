@@ -12,6 +12,7 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
 from . import _calls, _genai, _operations, _spans
@@ -97,8 +98,9 @@ class BedrockInstrumentor(Instrumentor):
 
 
 def _fill(wrapping: Wrapping, target: object, asynchronous: bool) -> None:
+    beneath = guard.never_raises(_genai.beneath_botocore)
     patch = "_make_aio_api_call_wrapper" if asynchronous else "_make_api_call_wrapper"
-    official = _genai.official("bedrock", patch, wrapping.recorder, _begins)
+    official = _genai.official("bedrock", patch, wrapping.recorder, lambda _: _genai.Beginning(_begins))
     make = _spans.traced_async if asynchronous else _spans.traced
     own = {name: make(shape, wrapping.recorder, "wrap_bedrock") for name, shape in _OWN.items()}
 
@@ -112,7 +114,7 @@ def _fill(wrapping: Wrapping, target: object, asynchronous: bool) -> None:
         if official is None or (operation in _MODEL_CALLS and _genai.is_covered()):
             return wrapped(*args, **kwargs)
         if operation in _MODEL_CALLS and _calls.is_on():
-            wrapped = _genai.beneath_botocore(wrapped)
+            wrapped = beneath(wrapped) or wrapped
         return official(wrapped, client, args, kwargs)
 
     wrapping.method(target, _METHOD, call)

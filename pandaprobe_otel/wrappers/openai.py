@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
 from . import _calls, _chat, _genai, _operations, _responses, _spans, _stainless
@@ -58,6 +59,8 @@ _PICTURES = ("data", "b64_json")
 _AZURE = "azure.ai.openai"
 # Parameters that the SDK takes as any iterable.
 _ITERABLES = frozenset({"messages", "tools", "input"})
+# How the SDK tells a call that its caller reads the body of the answer himself.
+_RAW = "X-Stainless-Raw-Response"
 # What of a chunk's delta is the answer; compatible APIs send reasoning as one of the last two.
 _BEGINNINGS = ("content", "tool_calls", "refusal", "reasoning_content", "reasoning")
 
@@ -148,26 +151,37 @@ def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
         make = _spans.traced_async if patch.startswith("async_") else _spans.traced
         if (shape := _OWN.get(patch.removeprefix("async_"))) is not None:
             return make(shape, wrapping.recorder, "wrap_openai")
-        traced = _genai.official("openai", patch, wrapping.recorder, _begins)
-        azure = _genai.official("openai", patch, on_azure, _begins)
-        return None if traced is None or azure is None else _reading_once(traced, azure)
+        reads = _responses.ResponseReader if "responses" in patch else _beginning
+        traced = _genai.official("openai", patch, wrapping.recorder, reads)
+        azure = _genai.official("openai", patch, on_azure, reads)
+        if traced is None or azure is None:
+            return None
+        unread = _UNREAD.get(patch.removeprefix("async_"))
+        lazily = traced if unread is None else make(_OWN[unread], wrapping.recorder, "wrap_openai")
+        return _reading_once(traced, azure, lazily)
 
     return tracer
 
 
-def _reading_once(traced: _calls.Traced, azure: _calls.Traced) -> _calls.Traced:
+def _reading_once(traced: _calls.Traced, azure: _calls.Traced, lazily: _calls.Traced) -> _calls.Traced:
     def call(wrapped: Callable[..., Any], instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
         trace = azure if _provider(instance) == _AZURE else traced
-        return trace(wrapped, instance, args, {name: _readable_twice(name, kwargs[name]) for name in kwargs})
+        headers: Mapping[str, Any] = kwargs.get("extra_headers") or {}
+        if not kwargs.get("stream") and headers.get(_RAW) == "stream":
+            trace = lazily
+        # Parameters that may be generators, as lists: the span reads them before the request does.
+        kwargs = {
+            name: list(cast("Iterator[Any]", value))
+            if name in _ITERABLES and isinstance(value, Iterator)
+            else value
+            for name, value in kwargs.items()
+        }
+        return trace(wrapped, instance, args, kwargs)
 
     return call
 
 
-def _readable_twice(name: str, value: Any) -> Any:
-    """The parameters that may be generators, as lists: the span reads them before the request does."""
-    return list(cast(Iterator[Any], value)) if name in _ITERABLES and isinstance(value, Iterator) else value
-
-
+@guard.never_raises
 def _provider(resource: Any) -> str:
     import openai
 
@@ -176,7 +190,7 @@ def _provider(resource: Any) -> str:
 
 
 def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | None]:
-    return _provider(resource), *_stainless.server(resource)
+    return _provider(resource) or "openai", *_stainless.server(resource)
 
 
 def _start(operation: str, handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
@@ -202,6 +216,7 @@ def _own(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) 
 
 # What the official instrumentation has no patch function for.
 _OWN = {
+    "chat": _spans.Shape(partial(_start, "chat"), _chat.put_request, _chat.put_answer),
     "text_completion": _spans.Shape(
         partial(_start, "text_completion"), _ask_text, _chat.put_answer, _chat.ChatReader
     ),
@@ -237,10 +252,15 @@ _OWN = {
 }
 
 
+# Patch functions that read the body of an answer as it comes -> what waits until its caller does.
+_UNREAD = {"chat_completions_create_v_new": "chat", "responses_create": "response"}
+
+
+def _beginning(_: Any) -> _genai.Reader:
+    return _genai.Beginning(_begins)
+
+
 def _begins(chunk: Any) -> bool:
-    kind = getattr(chunk, "type", None)
-    if isinstance(kind, str):
-        return kind.endswith(".delta")
     for choice in getattr(chunk, "choices", None) or ():
         delta = choice.delta
         if any(getattr(delta, name, None) for name in _BEGINNINGS):

@@ -9,22 +9,21 @@ from .nesting import is_covered, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
 from .official import beneath, beneath_botocore, check_installed, official
 from .raw import is_unread, read_raw_with
-from .streams import Reader, follow, put_status, read_with
+from .streams import Beginning, Reader, read_with
 
 __all__ = [
     "UNDOCUMENTED",
+    "Beginning",
     "Reader",
     "Recorder",
     "TelemetryHandler",
     "beneath",
     "beneath_botocore",
     "check_installed",
-    "follow",
     "is_covered",
     "is_traced",
     "is_unread",
     "official",
-    "put_status",
     "read_raw_with",
     "read_with",
 ]

@@ -4,7 +4,6 @@
 import inspect
 import logging
 from collections.abc import Callable
-from functools import update_wrapper
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -13,8 +12,9 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 
 from ... import guard
 from .._calls import Args, Kwargs, Traced, unobtrusive
+from .follow import follow
 from .handlers import Recorder
-from .streams import Begins, follow
+from .streams import Reads
 
 _logger = logging.getLogger("pandaprobe_otel.wrappers")
 
@@ -73,13 +73,13 @@ def check_installed(provider: str) -> None:
         import_module(_HOME + module)
 
 
-def official(provider: str, patch: str, recorder: Recorder, begins: Begins) -> Traced | None:
+def official(provider: str, patch: str, recorder: Recorder, reads: Reads) -> Traced | None:
     """Traces a method by an official patch function; None, with one warning, when its name is gone.
 
     Args:
         patch: The name of a function that takes a handler and gives a tracing function.
         recorder: Makes the spans.
-        begins: Tells the first chunk of a stream that brings anything of the answer.
+        reads: Makes the reader of a stream, for what the patch function leaves out.
     """
     make = _find(provider, patch)
     if make is None:
@@ -93,14 +93,10 @@ def official(provider: str, patch: str, recorder: Recorder, begins: Begins) -> T
         return known[handler]
 
     async def call_async(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        if provider != "openai":
-            return follow(await traced_now()(wrapped, instance, args, kwargs), begins)
-        answer = _Readable(wrapped, bool(kwargs.get("stream")))
-        result = follow(await traced_now()(answer, instance, args, kwargs), begins)
-        return result if answer.unread is None else answer.unread
+        return follow(await traced_now()(wrapped, instance, args, kwargs), reads)
 
     def call(wrapped: Callable[..., Any], instance: Any, args: Args, kwargs: Kwargs) -> Any:
-        return follow(traced_now()(wrapped, instance, args, kwargs), begins)
+        return follow(traced_now()(wrapped, instance, args, kwargs), reads)
 
     is_async = inspect.iscoroutinefunction(make(recorder.handler()))
     return unobtrusive(call_async if is_async else call, f"wrap_{provider}", beneath)
@@ -141,24 +137,3 @@ def _beneath(method: Any, homes: str | tuple[str, ...]) -> Any:
     while str(getattr(getattr(method, "_self_wrapper", None), "__module__", "")).startswith(homes):
         method = method.__wrapped__
     return method
-
-
-class _Readable:
-    """Makes a call and hands the tracing what it can read.
-
-    The answer of openai's async `with_streaming_response` is parsed by a coroutine, which the official patch
-    does not await: no output on the span, and a RuntimeWarning in the user's process.
-    """
-
-    def __init__(self, wrapped: Callable[..., Any], streams: bool) -> None:
-        update_wrapper(self, wrapped, updated=())
-        self._wrapped = wrapped
-        self._streams = streams
-        self.unread: Any = None
-
-    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = await self._wrapped(*args, **kwargs)
-        if self._streams or not inspect.iscoroutinefunction(getattr(result, "parse", None)):
-            return result
-        self.unread = result
-        return await result.parse()
