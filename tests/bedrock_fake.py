@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 ANSWER = "Hello, and a long enough answer for several chunks."
+REFUSAL = "I cannot help with that."
 USAGE = {"inputTokens": 10, "outputTokens": 7, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 3}
 TOOL = {"toolUseId": "call_1", "name": "get_weather", "input": {"city": "Paris"}}
 
@@ -25,19 +26,17 @@ class _Handler(BaseHTTPRequestHandler):
         if "too many" in asked:
             self._send(429, {"message": "slow down"}, {"x-amzn-errortype": "ThrottlingException"})
         elif operation == "converse":
-            self._send(200, _converse("What weather" in asked))
+            self._send(200, _converse(asked))
         elif operation == "count-tokens":
             self._send(200, {"inputTokens": 12})
         elif operation == "apply":
             self._send(200, {"action": "NONE", "outputs": [{"text": "fine"}], "assessments": []})
         elif operation == "invoke":
-            self._send(
-                200, {"inputTextTokenCount": 3} if "inputText" in asked else _claude("What weather" in asked)
-            )
+            self._send(200, {"inputTextTokenCount": 3} if "inputText" in asked else _claude(asked))
         elif operation == "converse-stream":
-            self._stream(_converse_events("What weather" in asked), breaks="break" in asked)
+            self._stream(_converse_events(asked), breaks="fail midway" in asked)
         else:
-            self._stream(_claude_events("What weather" in asked), breaks="break" in asked)
+            self._stream(_claude_events(asked), breaks="fail midway" in asked)
 
     def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         self._answer(
@@ -73,38 +72,53 @@ def _frame(kind: str, payload: dict[str, Any], message: str = "event") -> bytes:
     return checked + struct.pack("!I", zlib.crc32(checked))
 
 
-def _converse(tool: bool) -> dict[str, Any]:
-    content = [{"toolUse": TOOL}] if tool else [{"text": ANSWER}]
+def _asks_tool(asked: str) -> bool:
+    return "What weather" in asked
+
+
+def _text(asked: str) -> str:
+    return REFUSAL if "refuse me" in asked else ANSWER
+
+
+def _reason(asked: str, refusal: str) -> str:
+    return refusal if "refuse me" in asked else "tool_use" if _asks_tool(asked) else "end_turn"
+
+
+def _converse(asked: str) -> dict[str, Any]:
+    content = [{"toolUse": TOOL}] if _asks_tool(asked) else [{"text": _text(asked)}]
     return {
         "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": "tool_use" if tool else "end_turn",
+        "stopReason": _reason(asked, "guardrail_intervened"),
         "usage": USAGE,
         "metrics": {"latencyMs": 1},
     }
 
 
-def _converse_events(tool: bool) -> list[tuple[str, dict[str, Any]]]:
+def _converse_events(asked: str) -> list[tuple[str, dict[str, Any]]]:
+    tool = _asks_tool(asked)
     start = {"toolUse": {"toolUseId": TOOL["toolUseId"], "name": TOOL["name"]}} if tool else {}
     opened = [("contentBlockStart", {"contentBlockIndex": 0, "start": start})] if tool else []
-    deltas = [{"toolUse": {"input": json.dumps(TOOL["input"])}}] if tool else [{"text": c} for c in _pieces()]
+    deltas = (
+        [{"toolUse": {"input": json.dumps(TOOL["input"])}}] if tool else [{"text": c} for c in _pieces(asked)]
+    )
     return [
         ("messageStart", {"role": "assistant"}),
         *opened,
         *[("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta}) for delta in deltas],
         ("contentBlockStop", {"contentBlockIndex": 0}),
-        ("messageStop", {"stopReason": "tool_use" if tool else "end_turn"}),
+        ("messageStop", {"stopReason": _reason(asked, "guardrail_intervened")}),
         ("metadata", {"usage": USAGE, "metrics": {"latencyMs": 1}}),
     ]
 
 
-def _claude(tool: bool) -> dict[str, Any]:
+def _claude(asked: str) -> dict[str, Any]:
     used = {"type": "tool_use", "id": TOOL["toolUseId"], "name": TOOL["name"], "input": TOOL["input"]}
     return {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
-        "content": [used] if tool else [{"type": "text", "text": ANSWER}],
-        "stop_reason": "tool_use" if tool else "end_turn",
+        "content": [used] if _asks_tool(asked) else [{"type": "text", "text": _text(asked)}],
+        "stop_reason": _reason(asked, "refusal"),
         "usage": _claude_usage(),
     }
 
@@ -114,14 +128,15 @@ def _claude_usage() -> dict[str, int]:
     return {"input_tokens": 10, "output_tokens": 7, **cached}
 
 
-def _claude_events(tool: bool) -> list[tuple[str, dict[str, Any]]]:
-    block = {**_claude(True)["content"][0], "input": {}} if tool else {"type": "text", "text": ""}
+def _claude_events(asked: str) -> list[tuple[str, dict[str, Any]]]:
+    tool = _asks_tool(asked)
+    block = {**_claude(asked)["content"][0], "input": {}} if tool else {"type": "text", "text": ""}
     deltas = (
         [{"type": "input_json_delta", "partial_json": json.dumps(TOOL["input"])}]
         if tool
-        else [{"type": "text_delta", "text": piece} for piece in _pieces()]
+        else [{"type": "text_delta", "text": piece} for piece in _pieces(asked)]
     )
-    started = {**_claude(tool), "content": [], "stop_reason": None}
+    started = {**_claude(asked), "content": [], "stop_reason": None}
     metrics = {"inputTokenCount": 10, "outputTokenCount": 7}
     events = [
         {"type": "message_start", "message": started},
@@ -130,7 +145,7 @@ def _claude_events(tool: bool) -> list[tuple[str, dict[str, Any]]]:
         {"type": "content_block_stop", "index": 0},
         {
             "type": "message_delta",
-            "delta": {"stop_reason": "tool_use" if tool else "end_turn"},
+            "delta": {"stop_reason": _reason(asked, "refusal")},
             "usage": {"output_tokens": 7},
         },
         {"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics},
@@ -138,8 +153,9 @@ def _claude_events(tool: bool) -> list[tuple[str, dict[str, Any]]]:
     return [("chunk", {"bytes": base64.b64encode(json.dumps(event).encode()).decode()}) for event in events]
 
 
-def _pieces() -> list[str]:
-    return [ANSWER[at : at + 20] for at in range(0, len(ANSWER), 20)]
+def _pieces(asked: str) -> list[str]:
+    text = _text(asked)
+    return [text[at : at + 20] for at in range(0, len(text), 20)]
 
 
 class FakeBedrock:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import aimock
+import bedrock_fake
 import pytest
 
 from pandaprobe_otel.testing import Captured, capture
+
+from . import provider_api
 
 WEATHER = {"userMessage": "weather"}
 CALL = {"name": "get_weather", "arguments": '{"city":"Paris"}', "id": "call_1"}
@@ -35,3 +38,12 @@ def mock() -> Iterator[aimock.AIMock]:
 def spans() -> Iterator[Captured]:
     with capture() as captured:
         yield captured
+
+
+@pytest.fixture(scope="module")
+def provider_server(mock: aimock.AIMock) -> Iterator[provider_api.ProviderAPI]:
+    with (
+        bedrock_fake.running() as bedrock,
+        provider_api.running({"/model/": bedrock.url, "/": mock.url}) as running,
+    ):
+        yield running

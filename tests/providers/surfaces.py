@@ -6,7 +6,7 @@ a raw response, or a coroutine of one of them. `collect` makes of each what its 
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -32,37 +32,54 @@ PASSING = {
 
 async def collect(result: Any, limit: int | None = None) -> Any:
     """What a caller gets to see: an answer's fields, or those of all chunks, or of the first few."""
+    seen: list[Any] = []
+    streamed = await read(result, seen, limit and (lambda _: len(seen) == limit))
+    fields = [lasting(_fields(one)) for one in seen]
+    return fields if streamed else fields[0]
+
+
+async def read(result: Any, seen: list[Any], until: Callable[[Any], bool] | None = None) -> bool:
+    """Reads what a call returned as its caller would; whether it was a stream.
+
+    Args:
+        seen: Gets the answer, or each chunk as it comes.
+        until: Tells the last chunk that is read.
+    """
     if inspect.isawaitable(result):
         result = await result
     if hasattr(result, "model_dump"):
-        return lasting(result.model_dump(mode="json", warnings=False))
+        seen.append(result)
+        return False
     # Before context managers: a proxy has the methods of one, whatever it wraps.
     if hasattr(result, "http_response"):
-        return await collect(result.parse(), limit)
+        return await read(result.parse(), seen, until)
     if hasattr(result, "__aiter__") or hasattr(result, "__anext__"):
-        chunks = []
         async for chunk in result:
-            chunks.append(await collect(chunk))
-            if len(chunks) == limit:
+            seen.append(chunk)
+            if until is not None and until(chunk):
                 break
-        return chunks
+        return True
     if hasattr(result, "__next__"):
-        chunks = []
         for chunk in result:
-            chunks.append(await collect(chunk))
-            if len(chunks) == limit:
+            seen.append(chunk)
+            if until is not None and until(chunk):
                 break
-        return chunks
+        return True
     manager = result
     while hasattr(manager, "__wrapped__"):
         manager = manager.__wrapped__
     if hasattr(manager, "__aenter__"):
         async with result as entered:
-            return await collect(entered, limit)
+            return await read(entered, seen, until)
     if hasattr(manager, "__enter__"):
         with result as entered:
-            return await collect(entered, limit)
-    return lasting(result)
+            return await read(entered, seen, until)
+    seen.append(result)
+    return False
+
+
+def _fields(value: Any) -> Any:
+    return value.model_dump(mode="json", warnings=False) if hasattr(value, "model_dump") else value
 
 
 async def close(clients: list[Any]) -> None:
@@ -72,11 +89,11 @@ async def close(clients: list[Any]) -> None:
             await closed
 
 
-def lasting(value: Any) -> Any:
+def lasting(value: Any, passing: Collection[str] = PASSING) -> Any:
     """A value without what differs from one call to the next."""
     if isinstance(value, dict):
-        return {key: lasting(held) for key, held in value.items() if key not in PASSING}
-    return [lasting(held) for held in value] if isinstance(value, list) else value
+        return {key: lasting(held, passing) for key, held in value.items() if key not in passing}
+    return [lasting(held, passing) for held in value] if isinstance(value, list) else value
 
 
 async def outcome(surface: Surface, client: Any, request: dict[str, Any]) -> tuple[str, Any]:

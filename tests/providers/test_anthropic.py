@@ -1,13 +1,11 @@
-"""What `wrap_anthropic` promises for each surface of the anthropic package, against aimock."""
+"""What `wrap_anthropic` promises beside what `test_matrix.py` runs."""
 
-import gc
 from typing import Any
 
 import pytest
 import scripted_api
 from aimock import AIMock
 from opentelemetry import trace
-from opentelemetry.trace import StatusCode
 
 from pandaprobe_otel.testing import Captured, assert_session
 from pandaprobe_otel.wrappers import instrument, uninstrument, unwrap, wrap_anthropic
@@ -17,11 +15,9 @@ from .surfaces import (
     Surface,
     assert_answer,
     assert_error,
-    assert_tool_call,
     attributes,
     close,
     collect,
-    outcome,
     parts,
     run_in_session,
 )
@@ -29,30 +25,8 @@ from .surfaces import (
 anthropic = pytest.importorskip("anthropic")
 
 MODEL = "claude-opus-4-8"
-TOOL = {
-    "name": "get_weather",
-    "description": "The weather.",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
-}
-SURFACES: dict[str, Surface] = {
-    "messages.create": lambda client, ask: client.messages.create(**ask),
-    "messages.create, stream=True": lambda client, ask: client.messages.create(**ask, stream=True),
-    "messages.stream": lambda client, ask: client.messages.stream(**ask),
-    "messages.parse": lambda client, ask: client.messages.parse(**ask),
-    "beta.messages.create": lambda client, ask: client.beta.messages.create(**ask),
-    "beta.messages.create, stream=True": lambda client, ask: client.beta.messages.create(**ask, stream=True),
-    "beta.messages.stream": lambda client, ask: client.beta.messages.stream(**ask),
-    "beta.messages.parse": lambda client, ask: client.beta.messages.parse(**ask),
-    "messages.with_raw_response.create": lambda client, ask: client.messages.with_raw_response.create(**ask),
-    "messages.with_raw_response.create, stream=True": (
-        lambda client, ask: client.messages.with_raw_response.create(**ask, stream=True)
-    ),
-    "messages.with_streaming_response.create": (
-        lambda client, ask: client.messages.with_streaming_response.create(**ask)
-    ),
-    "with_options().messages.create": lambda client, ask: client.with_options().messages.create(**ask),
-}
-STREAMS = [name for name in SURFACES if "stream" in name and "streaming_response" not in name]
+CREATE: Surface = lambda client, ask: client.messages.create(**ask)  # noqa: E731
+STREAM: Surface = lambda client, ask: client.messages.stream(**ask)  # noqa: E731
 
 
 def ask(prompt: str, **more: Any) -> dict[str, Any]:
@@ -79,58 +53,11 @@ def client(mock: AIMock) -> Any:
         yield made
 
 
-@pytest.fixture(params=SURFACES)
-def surface(request: pytest.FixtureRequest) -> Any:
-    if "parse" in request.param and not hasattr(anthropic.resources.messages.Messages, "parse"):
-        pytest.skip("this version has no parse()")
-    return request.param
-
-
-async def test_an_answer(make: Any, surface: str, spans: Captured) -> None:
-    request = ask("Hello.", system="Be brief.", stop_sequences=["END"])
-    plain = await outcome(SURFACES[surface], make(), request)
-    seen, span = await run_in_session(spans, SURFACES[surface], wrap_anthropic(make()), request)
-    assert seen == plain, seen
-    assert_answer(span, ANSWER, provider="anthropic", model=MODEL)
-    assert [part["content"] for part in parts(span, "input")] == ["Hello."]
-    found = attributes(span)
-    assert "Be brief." in found["gen_ai.system_instructions"]
-    assert (found["gen_ai.usage.input_tokens"], found["gen_ai.usage.output_tokens"]) == (12, 7)
-    assert (found["gen_ai.request.stop_sequences"], found["gen_ai.request.max_tokens"]) == (("END",), 99)
-    assert ("gen_ai.response.time_to_first_chunk" in found) == (surface in STREAMS)
-
-
-async def test_a_tool_call(make: Any, surface: str, spans: Captured) -> None:
-    request = ask("weather", tools=[TOOL])
-    plain = await outcome(SURFACES[surface], make(), request)
-    seen, span = await run_in_session(spans, SURFACES[surface], wrap_anthropic(make()), request)
-    assert seen == plain, seen
-    assert_tool_call(span, "get_weather", {"city": "Paris"})
-    assert "get_weather" in attributes(span)["gen_ai.tool.definitions"]
-
-
-async def test_an_error_of_the_api(make: Any, surface: str, spans: Captured) -> None:
-    seen, span = await run_in_session(spans, SURFACES[surface], wrap_anthropic(make()), ask("too many"))
-    assert seen == ("RateLimitError", 429)
-    assert_error(span, "RateLimitError")
-
-
-@pytest.mark.parametrize("name", STREAMS)
-async def test_a_stream_that_is_broken_off_is_no_failure(make: Any, name: str, spans: Captured) -> None:
-    client = wrap_anthropic(make())
-    await collect(SURFACES[name](client, ask("Hello.")), limit=4)
-    gc.collect()
-    (span,) = spans.spans
-    assert span.status.status_code is StatusCode.UNSET
-    assert ANSWER.startswith(parts(span)[0]["content"])
-    assert "gen_ai.response.time_to_first_chunk" in attributes(span)
-
-
 async def test_reasoning_is_on_the_span(make: Any, spans: Captured) -> None:
     thinking = {"type": "enabled", "budget_tokens": 1024}
     request = ask("think", thinking=thinking, max_tokens=2048, model="claude-sonnet-5")
-    for name in ("messages.create", "messages.stream"):
-        await collect(SURFACES[name](wrap_anthropic(make()), request))
+    for surface in (CREATE, STREAM):
+        await collect(surface(wrap_anthropic(make()), request))
         assert [part["content"] for part in parts(spans.spans[-1])] == ["Two and two.", "Four."]
 
 
@@ -178,15 +105,14 @@ async def test_vertex(kind: str, spans: Captured) -> None:
     usage = {"input_tokens": 12, "output_tokens": 7}
     answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "content": content}
     whole = {**answer, "stop_reason": "end_turn", "stop_sequence": None, "usage": usage}
-    create = SURFACES["messages.create"]
     place = {"region": "global", "project_id": "p", "access_token": "none"}
     with scripted_api.running({":rawPredict": whole}) as url:
         client = wrap_anthropic(getattr(anthropic, kind)(base_url=url, max_retries=0, **place))
-        seen, span = await run_in_session(spans, create, client, ask("Hello."))
+        seen, span = await run_in_session(spans, CREATE, client, ask("Hello."))
         assert seen[1]["content"][0]["text"] == ANSWER
         assert_answer(span, ANSWER, provider="anthropic", model=MODEL)
         spans.spans.clear()
-        seen, span = await run_in_session(spans, create, client, ask("too many"))
+        seen, span = await run_in_session(spans, CREATE, client, ask("too many"))
         assert seen == ("RateLimitError", 429)
         assert_error(span, "RateLimitError")
         await close([client])
