@@ -46,9 +46,9 @@ class Lineage:
         """Has the local root of a span that is in no turn be sent: it is the turn."""
         root, parent = None, span.parent
         while parent is not None and (above := self._open.get(parent.span_id)) is not None:
-            root, parent = parent, above.parent
-        if root is not None and (parent is None or parent.is_remote):
-            _put(self._needed, root.span_id, None)
+            root, parent = parent.span_id, above.parent
+        if root is not None and root not in self._needed and (parent is None or parent.is_remote):
+            _put(self._needed, root, None)
 
     def is_needed(self, span_id: int) -> bool:
         """Whether a span is to be sent for the sake of others, that are its children or its turn."""

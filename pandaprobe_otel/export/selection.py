@@ -35,11 +35,11 @@ class Selection:
 
     def said_by(self, span: ReadableSpan) -> dict[str, Any]:
         """What a span says so far, by its attributes and by its stamp."""
-        attributes: Any = span.attributes or {}
+        attributes: Any = span.attributes
         # A copy, because every look-up in the SDK's attributes runs in Python.
-        said: dict[str, Any] = attributes.copy()
-        if SESSION_ID not in said or PANDAPROBE_TRACE_ID not in said:
-            said |= self._unseen(span)
+        said: dict[str, Any] = attributes.copy() if attributes is not None else {}
+        if (SESSION_ID not in said or PANDAPROBE_TRACE_ID not in said) and (stamp := self._unseen(span)):
+            said |= stamp
         return said
 
     def selects(self, span: ReadableSpan, said: Mapping[str, Any] | None = None) -> bool:

@@ -8,11 +8,11 @@ holds a block open, or closes it in another task, leaves the context of the bloc
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+from weakref import ref
 
 from opentelemetry import baggage
 from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
@@ -35,6 +35,10 @@ class Source(IntEnum):
     NOWHERE = 6
 
 
+# Python 3.11 runs Python code wherever a member is looked up in its class.
+BLOCK, SET, FRAMEWORK, INBOUND, PARENT, NOWHERE = Source
+
+
 class Known(NamedTuple):
     """An id and where it comes from; None from a block means that there is none in it."""
 
@@ -42,7 +46,7 @@ class Known(NamedTuple):
     source: Source
 
 
-UNKNOWN = Known(None, Source.NOWHERE)
+UNKNOWN = Known(None, NOWHERE)
 
 
 class Identity(NamedTuple):
@@ -66,7 +70,7 @@ def ids_in(header: str) -> Identity:
         clean_id(held[key], what) if isinstance(held.get(key), str) else None
         for key, what in ((SESSION_ID, "session"), (USER_ID, "user"))
     ]
-    return Identity(*[UNKNOWN if id is None else Known(id, Source.INBOUND) for id in ids])
+    return Identity(*[UNKNOWN if id is None else Known(id, INBOUND) for id in ids])
 
 
 # What `session_env` has put into the environment of this process.
@@ -82,7 +86,7 @@ ambient: ContextVar[Identity] = ContextVar("pandaprobe_ambient", default=INHERIT
 keep_guard: Callable[[], object] = lambda: None  # noqa: E731
 
 _KEY = create_key("pandaprobe-frame")
-_here = threading.local()
+_threads = threading.local()
 
 
 class Frame:
@@ -96,14 +100,14 @@ class Frame:
         # What holds here for as long as no frame of the chain is closed.
         self.whole = names if outer is None else _inside(names, _named(outer))
         self.closed = False
-        self._opened_at = _Place()
-        self._left_at: _Place | None = None
+        self._opened_at = _here()
+        self._left_at: object = None
         self._token: Token[Context] | None = None
 
     @property
     def opened_here(self) -> bool:
         """Whether this thread and task opened the block."""
-        return self._opened_at.is_here()
+        return self._opened_at == _here()
 
     @property
     def ended_here(self) -> bool:
@@ -111,9 +115,7 @@ class Frame:
 
         Any other that was started inside the block keeps its session, however late it runs.
         """
-        return self.closed and (
-            self._opened_at.is_here() or (self._left_at is not None and self._left_at.is_here())
-        )
+        return self.closed and _here() in (self._opened_at, self._left_at)
 
     def enter(self) -> Identity:
         """Makes the block current; what holds in it."""
@@ -128,8 +130,8 @@ class Frame:
     def leave(self) -> None:
         """Ends the block, also out of order or in another task than the one that entered it."""
         self.closed = True
-        if not self._opened_at.is_here():
-            self._left_at = _Place()
+        if not self.opened_here:
+            self._left_at = _here()
         token, self._token = self._token, None
         # Under another frame, the context of the block that is still open above must stay.
         if token is not None and get_current().get(_KEY) is self:
@@ -147,7 +149,7 @@ def received(context: Context, session: Known, user: Known) -> Context:
     """`context` with what has come in from another process, inside the block that is open in it or here."""
     frame = _outer(_frame_in(context) or _frame_in(None))
     # A consumer that never detaches what it has attached is still in the context of its last message.
-    while frame is not None and Source.INBOUND in (frame.names.session.source, frame.names.user.source):
+    while frame is not None and INBOUND in (frame.names.session.source, frame.names.user.source):
         frame = frame.outer
     if session is not UNKNOWN or user is not UNKNOWN:
         frame = Frame(Identity(session, user), frame)
@@ -177,16 +179,16 @@ def current(context: Context | None = None) -> Identity:
     if frame is None and context is not None:
         frame = _frame_in(None)
     session, user = known = _of_frame(frame)
-    if session.source is Source.BLOCK and user.source is Source.BLOCK:
+    if session.source is BLOCK and user.source is BLOCK:
         # Nothing is stronger.
         return known
-    if context is not None and Source.INBOUND in (session.source, user.source):
+    if context is not None and INBOUND in (session.source, user.source):
         # What came in holds in the context that it was read into, and less than a block that is open here.
         session, user = known = _inside(known, _of_frame(_frame_in(None)))
-    if session.source > Source.FRAMEWORK and (conversation := conversation_in(context)):
-        session = Known(clean_id(conversation, "session"), Source.FRAMEWORK)
+    if session.source > FRAMEWORK and (conversation := conversation_in(context)):
+        session = Known(clean_id(conversation, "session"), FRAMEWORK)
         known = Identity(session, user)
-    if session.source is Source.NOWHERE or user.source is Source.NOWHERE:
+    if session.source is NOWHERE or user.source is NOWHERE:
         attributes = stamps.said(get_current_span(context))
         if attributes:
             session = _or_parent(session, attributes.get(SESSION_ID))
@@ -197,7 +199,7 @@ def current(context: Context | None = None) -> Identity:
 
 def in_block(field: str) -> bool:
     """Whether a block names `field` ("session" or "user") here."""
-    return getattr(_named(_frame_in(None)), field).source is Source.BLOCK
+    return getattr(_named(_frame_in(None)), field).source is BLOCK
 
 
 def publish(context: Context, gone: Identity = NOBODY) -> None:
@@ -221,8 +223,7 @@ def transplant(source: Context, context: Context) -> Context:
 
 
 def _frame_in(context: Context | None) -> Frame | None:
-    frame = (get_current() if context is None else context).get(_KEY)
-    return frame if isinstance(frame, Frame) else None
+    return cast("Frame | None", (get_current() if context is None else context).get(_KEY))
 
 
 def _of_frame(frame: Frame | None) -> Identity:
@@ -268,8 +269,8 @@ def _outer(frame: Frame | None) -> Frame | None:
 
 
 def _or_parent(known: Known, id: object) -> Known:
-    if known.source is Source.NOWHERE and isinstance(id, str):
-        return Known(id, Source.PARENT)
+    if known.source is NOWHERE and isinstance(id, str):
+        return Known(id, PARENT)
     return known
 
 
@@ -287,58 +288,42 @@ def _settle() -> None:
 
 
 def _with_baggage(context: Context, identity: Identity, gone: Identity = NOBODY) -> Context:
-    for key, known, former in (
-        (SESSION_ID, identity.session, gone.session),
-        (USER_ID, identity.user, gone.user),
-    ):
-        if known is UNKNOWN and former is UNKNOWN:
-            continue
-        held = baggage.get_baggage(key, context)
-        if known.id is not None:
-            if held != known.id:
-                context = baggage.set_baggage(key, known.id, context)
-        elif held is not None and (known.source is Source.BLOCK or held == former.id):
-            context = baggage.remove_baggage(key, context)
+    session, user = identity
+    if session is not UNKNOWN or gone.session is not UNKNOWN:
+        context = _with_entry(context, SESSION_ID, session, gone.session)
+    if user is not UNKNOWN or gone.user is not UNKNOWN:
+        context = _with_entry(context, USER_ID, user, gone.user)
     return context
 
 
-class _Place:
-    """A thread, and the task in it."""
-
-    __slots__ = ("_task", "_thread")
-
-    def __init__(self) -> None:
-        try:
-            self._thread = _here.thread
-        except AttributeError:
-            self._thread = _current_thread()
-        task = _current_task()
-        self._task = None if task is None else weakref.ref(task)
-
-    def is_here(self) -> bool:
-        # In place, and not by `_current_thread`: it runs at every entry and exit of a block.
-        if self._thread is not getattr(_here, "thread", None):
-            return False
-        return _current_task() is (None if self._task is None else self._task())
+def _with_entry(context: Context, key: str, known: Known, former: Known) -> Context:
+    id, source = known
+    held = baggage.get_baggage(key, context)
+    if id is not None:
+        return context if held == id else baggage.set_baggage(key, id, context)
+    if held is not None and (source is BLOCK or held == former.id):
+        return baggage.remove_baggage(key, context)
+    return context
 
 
-def _current_thread() -> object:
-    # Thread idents are used again as soon as a thread has ended; an object that is still referred to is not.
-    try:
-        return _here.thread
-    except AttributeError:
-        _here.thread = thread = object()
-        return thread
-
-
-def _current_task() -> object | None:
+def _here() -> object:
+    """The task that runs this, or else the thread; equal wherever it is the same one."""
     # Without either module there is no task, and neither is imported for asking.
     asyncio: Any = sys.modules.get("asyncio")
     # `current_task` raises without a running loop, which costs eight times as much as asking first.
     if asyncio is not None and asyncio._get_running_loop() is not None:
-        return asyncio.current_task()
+        task = asyncio.current_task()
+        if task is not None:
+            return ref(task)
     trio: Any = sys.modules.get("trio")
+    if trio is not None:
+        try:
+            return ref(trio.lowlevel.current_task())
+        except (AttributeError, RuntimeError):
+            pass
+    # Thread idents are used again as soon as a thread has ended; an object that is still referred to is not.
     try:
-        return trio.lowlevel.current_task() if trio is not None else None
-    except (AttributeError, RuntimeError):
-        return None
+        return _threads.thread
+    except AttributeError:
+        _threads.thread = thread = object()
+        return thread

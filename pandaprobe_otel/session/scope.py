@@ -14,7 +14,7 @@ from ..attributes import SESSION_ID, USER_ID
 from ..guard import never_raises
 from . import identity, stamps
 from .decorating import decorate
-from .identity import NOBODY, UNKNOWN, Frame, Known, Source
+from .identity import BLOCK, NOBODY, UNKNOWN, Frame, Known, Source
 from .validation import clean_id
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,14 +35,15 @@ class Scope:
     One object can be entered any number of times, also at once in several threads and tasks.
     """
 
-    def __init__(self, field: str, name: Callable[[], Known]) -> None:
+    def __init__(self, field: str, known: Known | None) -> None:
         self._field = field
-        self._name = name
+        # None where every entry makes an id.
+        self._known = known
         self._frames: list[Frame] = []
 
     def __enter__(self) -> str | None:
         runtime.ensure_started()
-        known = self._name()
+        known = self._known or Known(str(uuid.uuid4()), BLOCK)
         frame = identity.open_frame(**{self._field: known})
         frame.enter()
         self._frames.append(frame)
@@ -77,7 +78,7 @@ class Scope:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
-        return decorate(function, lambda args, kwargs: Scope(self._field, self._name))
+        return decorate(function, lambda args, kwargs: Scope(self._field, self._known))
 
     def returned(self, value: Any) -> None:
         """A scope takes no note of what a function returned."""
@@ -102,7 +103,7 @@ def session(session_id: str | UUID | int | _New | None = NEW) -> Scope:
     Raises:
         TypeError: When the id is neither a `str`, a `uuid.UUID` nor an `int`.
     """
-    return Scope("session", _namer("session", session_id))
+    return Scope("session", None if session_id is NEW else _known(session_id, "session"))
 
 
 def user(user_id: str | UUID | int | None) -> Scope:
@@ -117,7 +118,7 @@ def user(user_id: str | UUID | int | None) -> Scope:
     Raises:
         TypeError: When the id is neither a `str`, a `uuid.UUID` nor an `int`.
     """
-    return Scope("user", _namer("user", user_id))
+    return Scope("user", _known(user_id, "user"))
 
 
 def set_session(session_id: str | UUID | int | None) -> None:
@@ -157,13 +158,10 @@ def current_user() -> str | None:
     return identity.current().user.id
 
 
-def _namer(field: str, given: object) -> Callable[[], Known]:
-    if given is NEW:
-        return lambda: Known(str(uuid.uuid4()), Source.BLOCK)
+def _known(given: object, field: str) -> Known:
     id = None if given is None else clean_id(given, field)
     # An empty id is ignored, so its block changes nothing.
-    known = UNKNOWN if id is None and given is not None else Known(id, Source.BLOCK)
-    return lambda: known
+    return UNKNOWN if id is None and given is not None else Known(id, BLOCK)
 
 
 def hold(field: str, given: object, source: Source = Source.SET) -> None:

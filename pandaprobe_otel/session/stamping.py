@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, SpanKind, format_span_id
 
@@ -46,14 +46,12 @@ class SessionSpanProcessor(SpanProcessor):
         try:
             if span.kind in _CALLS:
                 identity.keep_guard()
-            self._stamp(span, parent_context)
+            if stamp := stamp_in(parent_context):
+                self._stamp(span, stamp, parent_context)
         except Exception as error:
             caught("SessionSpanProcessor.on_start", error)
 
-    def _stamp(self, span: Span, parent_context: Context | None) -> None:
-        stamp = stamp_in(parent_context)
-        if not stamp:
-            return
+    def _stamp(self, span: Span, stamp: Mapping[str, str], parent_context: Context | None) -> None:
         if PANDAPROBE_TRACE_ID in stamp and span.parent is not None and span.parent.is_remote:
             stamp = _stamp_below(span.parent, stamp, turn_in(parent_context))
         attributes: Any = span.attributes
@@ -91,6 +89,7 @@ class SessionSpanProcessor(SpanProcessor):
 
 def stamp_in(context: Context | None) -> Mapping[str, str]:
     """The stamp of what is made in a context; of the current one, when it is None."""
+    context = get_current() if context is None else context
     session, user = current(context)
     turn = turn_in(context)
     # A turn is of one session; what another one does inside it is a trace of its own.

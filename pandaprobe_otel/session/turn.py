@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.context import Context, create_key, get_current, set_value
 
 _KEY = create_key("pandaprobe-turn")
 
@@ -38,7 +38,7 @@ def turn_of_text(text: str, session_id: str | None) -> Turn | None:
 
 def turn_in(context: Context | None = None) -> Turn | None:
     """The turn that a span started in `context` is a part of."""
-    turn = get_value(_KEY, context)
+    turn = (get_current() if context is None else context).get(_KEY)
     return turn if isinstance(turn, Turn) else None
 
 
