@@ -13,10 +13,16 @@ _LOW_HALF = (1 << 64) - 1
 def pandaprobe_trace_id(trace_id: int, span_id: int, *, is_root: bool) -> str:
     """The id of the PandaProbe trace that this span is the entry of; as its root, the OTel trace id."""
     if is_root:
-        return str(UUID(int=trace_id))
+        return _as_uuid(trace_id)
     return str(uuid5(_NAMESPACE, f"{trace_id:032x}{span_id:016x}"))
 
 
 def pandaprobe_span_id(trace_id: int, span_id: int) -> str:
     """The id of a PandaProbe span; both OTel ids can be read back from it."""
-    return str(UUID(int=(trace_id & _LOW_HALF) << 64 | span_id))
+    return _as_uuid((trace_id & _LOW_HALF) << 64 | span_id)
+
+
+def _as_uuid(number: int) -> str:
+    # A third of what `UUID` takes.
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import urllib3
@@ -11,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ..guard import report
 from .assembly import Assembly
+from .mapping.clean import clean_json
 from .mapping.decoding import records_of
 from .mapping.record import SpanRecord
 from .rows import TRACES, Call, Rows
@@ -215,8 +217,17 @@ def _request(call: Call) -> Request:
     return Request(call.path, _json(call.body), JSON_HEADERS, len(call.items), call, call.method)
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def _json(body: Any) -> bytes:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    # What comes from OTLP and JSON is nearly always clean, and what is not shows when it is written: NaN and
+    # lone surrogates fail, NUL stands out. To look at every value first costs more than to write them all.
+    with suppress(ValueError, RecursionError):
+        written = _encode(body).encode()
+        if b"\\u0000" not in written:
+            return written
+    return _encode(clean_json(body)).encode()
 
 
 def _call_of(request: Request) -> Call:

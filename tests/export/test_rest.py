@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import math
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.trace import get_current_span
 from pandaprobe_receiver import Client, Courier, Receiver, item
 
 from pandaprobe_otel import runtime
 from pandaprobe_otel.export import rest
+from pandaprobe_otel.export.mapping.clean import MAX_DEPTH
 from pandaprobe_otel.export.spool import Item
 from pandaprobe_otel.tracing.trace import start_trace
 
@@ -53,6 +56,38 @@ def test_more_than_500_spans_follow_in_chunks(client, count, more):
     assert courier.receiver.paths(202) == ["POST /traces"]
     assert courier.receiver.paths(201) == ["POST /traces/*/spans"] * more
     assert sorted(courier.acked) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ("a\0b", "a\ufffdb"),
+        (r"a\u0000b", r"a\u0000b"),
+        (r'{"a\u0000": ["\ud800", "\ud83d\udc3c"]}', {"a\ufffd": ["\ufffd", "\N{PANDA FACE}"]}),
+        ('{"a": NaN, "b": [1e999, 0.5]}', {"a": None, "b": [None, 0.5]}),
+        pytest.param('{"a": 1%s, "b": 2}' % ("0" * 400), {"a": None, "b": 2}, id="beyond a double"),
+        (math.nan, None),
+        pytest.param("{" * 100_000, "{" * 100_000, id="brackets"),
+    ],
+)
+def test_what_pandaprobe_cannot_store_is_cleaned_alone(client, said, stored):
+    courier = Courier(Receiver())
+    with start_trace("turn", input="whole") as trace:
+        get_current_span().set_attribute("pandaprobe.output", said)
+        with trace.span("other"):
+            get_current_span().set_attribute("pandaprobe.output", '{"kept": 1.5}')
+    courier.bring(client.take())
+    found = courier.receiver.named("turn")
+    assert (found["input"], found["output"]) == ("whole", stored)
+    assert [span["output"] for span in found["spans"].values()] == [{"kept": 1.5}]
+
+
+def test_json_is_cut_where_it_is_too_deep_to_be_written(client):
+    courier = Courier(Receiver())
+    with start_trace("turn"):
+        get_current_span().set_attribute("pandaprobe.output", '{"a": [' * 300 + "]}" * 300)
+    courier.bring(client.take())
+    assert f"nested deeper than {MAX_DEPTH} levels" in json.dumps(courier.receiver.named("turn")["output"])
 
 
 def test_late_spans_wait_for_the_trace_to_be_there(client):

@@ -9,7 +9,8 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ _MAX_INT32 = 2**31 - 1
 _MAX_AMOUNT = 1e15
 _MAX_UINT64 = 2**64 - 1
 _DIGEST_LENGTH = 32
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -100,5 +101,11 @@ def _number(value: Any) -> float | None:
 
 def timestamp(time_ns: int) -> str:
     """Nanoseconds since 1970 as ISO 8601 in UTC, with microseconds."""
-    bounded = min(max(time_ns, 0), _MAX_UINT64)
-    return (_EPOCH + timedelta(microseconds=bounded // 1000)).isoformat(timespec="microseconds")
+    seconds, nanoseconds = divmod(min(max(time_ns, 0), _MAX_UINT64), 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1000:06d}+00:00"
+
+
+# The spans of a turn share a few seconds, and to write a time takes as much as all else of a tool's span.
+@lru_cache(256)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()

@@ -17,11 +17,26 @@ _MAX_STEPS = 16
 _ROLES = USER_ROLES | ASSISTANT_ROLES | {"system", "developer", "tool"}
 
 
+class Conversation(dict[str, Any]):
+    """`{"messages": [...]}` whose messages are chat messages already."""
+
+
+def conversation(value: Any) -> Any:
+    """The value with its messages as `{"messages": [...]}`; a value without messages as it is."""
+    messages = chat_messages(value)
+    if messages is None or isinstance(value, Conversation):
+        return value
+    mapping = as_mapping(value) or {}
+    return Conversation({**(mapping if "messages" in mapping else {}), "messages": messages})
+
+
 def chat_messages(value: Any) -> list[Message] | None:
     """The messages of a value: of `{"messages": [...]}`, a list of messages, or one message.
 
     Messages may be in OTel's shape (`parts`) or chat messages already. None when the value holds none.
     """
+    if isinstance(value, Conversation):
+        return value["messages"]
     mapping = as_mapping(value)
     if mapping is not None:
         role = mapping.get("role")
@@ -46,7 +61,8 @@ def last_message(value: Any, roles: frozenset[str]) -> Any:
     messages = chat_messages(value)
     for message in reversed(messages or ()):
         if message["role"] in roles:
-            return {"messages": [{key: item for key, item in message.items() if key != "reasoning_content"}]}
+            kept = {key: item for key, item in message.items() if key != "reasoning_content"}
+            return {"messages": [kept]}
     return value
 
 

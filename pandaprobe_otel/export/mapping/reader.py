@@ -4,6 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from .clean import MAX_DEPTH, clean_json
+
+_NO_MAPPINGS = (str, list, tuple, type(None))
+_decode = json.JSONDecoder(parse_int=lambda digits: clean_json(int(digits))).decode
+
 
 def parsed(value: Any) -> Any:
     """What a JSON text stands for; any other value, and text that is no JSON, as it is.
@@ -13,9 +18,11 @@ def parsed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        found = _decode(value)
     except (ValueError, RecursionError):
         return value
+    # What has no more brackets is no deeper, and they are counted at once.
+    return found if value.count("[") + value.count("{") <= MAX_DEPTH else clean_json(found)
 
 
 def structured(value: Any) -> Any:
@@ -30,8 +37,10 @@ def structured(value: Any) -> Any:
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
     """The value when it is a mapping."""
+    if isinstance(value, dict):
+        return cast("Mapping[str, Any]", value)
     # The check of the class runs in Python.
-    is_mapping = type(value) is dict or (not isinstance(value, str) and isinstance(value, Mapping))
+    is_mapping = not isinstance(value, _NO_MAPPINGS) and isinstance(value, Mapping)
     return cast("Mapping[str, Any]", value) if is_mapping else None
 
 
@@ -46,8 +55,12 @@ class AttributeReader:
     def __init__(self, attributes: Mapping[str, Any]) -> None:
         self._attributes = attributes
         self._taken: set[str] = set()
-        # Most prefixes that are asked for are of conventions that the span does not follow.
-        self._keys = "\n" + "\n".join(attributes)
+        # One text, each behind a line break: most conventions that are looked for are not those of the span.
+        self.keys = "\n" + "\n".join(attributes)
+
+    def has_none(self, keys: frozenset[str]) -> bool:
+        """Whether none of the keys is there, which is asked at once."""
+        return keys.isdisjoint(self._attributes)
 
     def get(self, key: str) -> Any:
         return self._attributes.get(key)
@@ -69,7 +82,7 @@ class AttributeReader:
 
     def take_prefixed(self, prefix: str) -> dict[str, Any]:
         """All attributes below a prefix, by the rest of their keys."""
-        if f"\n{prefix}" not in self._keys:
+        if f"\n{prefix}" not in self.keys:
             return {}
         found = [key for key in self._attributes if key.startswith(prefix)]
         self._taken.update(found)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import attributes as keys
-from ...attributes import SpanKind, SpanStatusCode
+from ...attributes import SpanKind
 from ...ids import pandaprobe_span_id
 from .clean import MAX_NAME_LENGTH, MAX_TEXT_LENGTH, amount, clean_text, shortened, timestamp
-from .content import conversation, take_input, take_output
+from .content import take_input, take_output
 from .kinds import span_kind
-from .messages import chat_messages, reasoning_summary
+from .messages import chat_messages, conversation, reasoning_summary
 from .reader import AttributeReader
-from .record import SpanRecord
+from .record import SpanRecord, StatusCode
 from .usage import take_cost, take_token_usage
 
 _NANOSECONDS = 1_000_000_000
@@ -96,10 +96,9 @@ def span_body(span: Draft, parent_id: int | None) -> dict[str, Any]:
     return body
 
 
-def _status(record: SpanRecord) -> str:
+def _status(record: SpanRecord) -> StatusCode:
     """OK for a span that ended without a word, as PandaProbe's own SDK sends it."""
-    said_nothing = record.status_code == SpanStatusCode.UNSET.value and record.end_ns is not None
-    return SpanStatusCode.OK.value if said_nothing else record.status_code
+    return "OK" if record.status_code == "UNSET" and record.end_ns is not None else record.status_code
 
 
 def name_of(record: SpanRecord) -> str:
@@ -109,7 +108,7 @@ def name_of(record: SpanRecord) -> str:
 
 def error_of(record: SpanRecord) -> str | None:
     """Why a span failed; None when it did not, or nothing says why."""
-    if record.status_code != SpanStatusCode.ERROR.value:
+    if record.status_code != "ERROR":
         return None
     exceptions = [event.attributes for event in record.events if event.name == keys.EXCEPTION_EVENT]
     last: Mapping[str, Any] = exceptions[-1] if exceptions else {}
@@ -132,19 +131,27 @@ def metadata_of(
         cut: The lengths that shortened fields had, by field.
     """
     given = reader.take_object(keys.PANDAPROBE_METADATA)
-    origin = {
+    metadata = {
+        **reader.rest(),
+        **extra,
+        **given,
         "otel.trace_id": f"{record.trace_id:032x}",
         "otel.span_id": f"{record.span_id:016x}",
-        "otel.scope.name": record.scope_name or None,
-        "otel.scope.version": record.scope_version or None,
-        "otel.events": [
+    }
+    if record.scope_name:
+        metadata["otel.scope.name"] = record.scope_name
+    if record.scope_version:
+        metadata["otel.scope.version"] = record.scope_version
+    if record.events:
+        metadata["otel.events"] = [
             {"name": event.name, "time": timestamp(event.time_ns), "attributes": dict(event.attributes)}
             for event in record.events
-        ],
-        keys.SERVICE_NAME: record.resource.get(keys.SERVICE_NAME),
-        "pandaprobe.shortened": dict(cut),
-    }
-    return {**reader.rest(), **extra, **given, **{key: value for key, value in origin.items() if value}}
+        ]
+    if service := record.resource.get(keys.SERVICE_NAME):
+        metadata[keys.SERVICE_NAME] = service
+    if cut:
+        metadata["pandaprobe.shortened"] = dict(cut)
+    return metadata
 
 
 def fitting(value: str, limit: int, field: str, cut: dict[str, int]) -> str:
@@ -161,7 +168,7 @@ def _take_model(reader: AttributeReader) -> str | None:
         keys.EMBEDDING_MODEL_NAME,
         keys.GEN_AI_RESPONSE_MODEL,
     )
-    models = {key: clean_text(str(reader.get(key))) for key in named if reader.get(key)}
+    models = {key: clean_text(str(model)) for key in named if (model := reader.get(key))}
     model = next(iter(models.values()), None)
     reader.drop(key for key, name in models.items() if name == model)
     return model

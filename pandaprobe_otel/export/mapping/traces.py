@@ -40,18 +40,20 @@ def to_traces(records: Iterable[SpanRecord]) -> list[dict[str, Any]]:
         records: Spans of any number of OTel traces. A span that comes later can change the traces of its OTel
             trace, so that all its spans known so far belong together.
     """
-    bodies = [trace_body(group)[0] for group in whole_groups(records)]
+    bodies = [clean_json(trace_body(group)[0]) for group in whole_groups(records)]
     return sorted(bodies, key=lambda body: body["started_at"])
 
 
 def trace_body(group: Group) -> tuple[dict[str, Any], Ranks]:
-    """The PandaProbe trace of a group, and where its input and output stand."""
+    """The PandaProbe trace of a group, yet to be cleaned, and where its input and output stand."""
     root = group.root
     reader = read(root)
     spans = [draft(span) for span in group.spans]
     count_once(spans, group.parents)
     cut: dict[str, int] = {}
-    trace_input, trace_output, ranks = _content(reader, spans)
+    own = next((span for span in spans if span.record is root), None)
+    given = (take_input(reader), take_output(reader)) if own is None else (own.input, own.output)
+    trace_input, trace_output, ranks = _content(given, spans)
     body = {
         "trace_id": group.trace_id,
         "name": fitting(name_of(root), MAX_NAME_LENGTH, "name", cut),
@@ -68,7 +70,7 @@ def trace_body(group: Group) -> tuple[dict[str, Any], Ranks]:
         "release": _of_resource(root, keys.SERVICE_VERSION, "release", cut),
     }
     _note_cut_id(keys.SESSION_ID, "session_id", group, cut)
-    if any(span.record is root for span in spans):
+    if own is not None:
         # All of it stands on that span.
         reader.drop(root.attributes)
     # A trace has no field for its error.
@@ -77,7 +79,7 @@ def trace_body(group: Group) -> tuple[dict[str, Any], Ranks]:
     if group.awaits_entry:
         del body["metadata"]["otel.span_id"]
     body["spans"] = [span_body(span, group.parents.get(span.record.span_id)) for span in spans]
-    return clean_json(body), ranks
+    return body, ranks
 
 
 def _status(root: SpanRecord, reader: AttributeReader) -> str:
@@ -89,10 +91,10 @@ def _status(root: SpanRecord, reader: AttributeReader) -> str:
     return (TraceStatus.RUNNING if root.end_ns is None else TraceStatus.COMPLETED).value
 
 
-def _content(reader: AttributeReader, spans: Sequence[Draft]) -> tuple[Any, Any, Ranks]:
+def _content(of_root: tuple[Any, Any], spans: Sequence[Draft]) -> tuple[Any, Any, Ranks]:
     """The last user and assistant messages of the turn: of the root, or else of the model calls in it."""
-    inputs: list[tuple[Rank, Any]] = [(_OF_ROOT, take_input(reader))]
-    outputs: list[tuple[Rank, Any]] = [(_OF_ROOT, take_output(reader))]
+    inputs: list[tuple[Rank, Any]] = [(_OF_ROOT, of_root[0])]
+    outputs: list[tuple[Rank, Any]] = [(_OF_ROOT, of_root[1])]
     for span in spans:
         if span.kind in _LEVELS:
             level, start_ns, span_id = _LEVELS[span.kind], span.record.start_ns, span.record.span_id

@@ -1,7 +1,5 @@
 """What a span used: tokens and money."""
 
-from typing import Any
-
 from ... import attributes as keys
 from .clean import amount, token_count
 from .reader import AttributeReader, parsed
@@ -33,10 +31,13 @@ _SPELLINGS = {
     ),
     "total_tokens": (keys.LLM_TOKEN_COUNT_TOTAL,),
 }
+_KEYS = frozenset({keys.PANDAPROBE_TOKEN_USAGE}).union(*_SPELLINGS.values())
 
 
 def take_token_usage(reader: AttributeReader) -> dict[str, int] | None:
     """The token counts of a span in PandaProbe's names. What is no number stays untaken."""
+    if reader.has_none(_KEYS):
+        return None
     usage: dict[str, int] = {}
     for name, spellings in _SPELLINGS.items():
         for key in spellings:
@@ -56,8 +57,8 @@ def take_token_usage(reader: AttributeReader) -> dict[str, int] | None:
 
 def take_cost(reader: AttributeReader) -> dict[str, float] | None:
     """The cost of a span, part by part. What is no number stays untaken."""
-    value: Any = parsed(reader.get(keys.PANDAPROBE_COST))
-    if (total := amount(value)) is not None:
+    given = reader.get(keys.PANDAPROBE_COST)
+    if given is not None and (total := amount(parsed(given))) is not None:
         reader.take(keys.PANDAPROBE_COST)
         return {"total": total}
     parts = reader.take_object(keys.PANDAPROBE_COST) or reader.take_prefixed(keys.LLM_COST_PREFIX)
