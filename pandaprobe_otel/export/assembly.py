@@ -260,7 +260,20 @@ def _outline(
         attributes[keys.PANDAPROBE_TRACE_ID] = group.trace_id
         if group.session_id is not None:
             attributes[keys.SESSION_ID] = group.session_id
-    return replace(record, attributes=attributes, events=(), status_message="")
+    return SpanRecord(
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        parent_span_id=record.parent_span_id,
+        name=record.name,
+        start_ns=record.start_ns,
+        end_ns=record.end_ns,
+        status_code=record.status_code,
+        attributes=attributes,
+        resource=record.resource,
+        scope_name=record.scope_name,
+        scope_version=record.scope_version,
+        parent_is_remote=record.parent_is_remote,
+    )
 
 
 class _Known:

@@ -63,6 +63,9 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 
 def _value(value: AnyValue) -> Any:
+    # What most values are.
+    if text := value.string_value:
+        return text
     which = value.WhichOneof("value")
     if which is None:
         return None

@@ -16,7 +16,7 @@ class SpanEvent:
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpanRecord:
     """A span with its resource and instrumentation scope.
 
