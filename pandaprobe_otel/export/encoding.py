@@ -27,6 +27,7 @@ from .redaction import Redaction
 _logger = logging.getLogger("pandaprobe_otel.export")
 
 _KINDS = {kind: trace_pb2.Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
+_UNSET = StatusCode.UNSET
 _CODES = {code: trace_pb2.Status.StatusCode.Value(f"STATUS_CODE_{code.name}") for code in StatusCode}
 _LOCAL = trace_pb2.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | trace_pb2.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
@@ -150,12 +151,17 @@ def _add_span(
     _set(message, "kind", _KINDS.get(span.kind))
     _set(message, "start_time_unix_nano", span.start_time)
     _set(message, "end_time_unix_nano", span.end_time)
-    message.dropped_attributes_count = span.dropped_attributes
-    message.dropped_events_count = span.dropped_events
-    message.dropped_links_count = span.dropped_links
+    if dropped := span.dropped_attributes:
+        message.dropped_attributes_count = dropped
+    if dropped := span.dropped_events:
+        message.dropped_events_count = dropped
+    if dropped := span.dropped_links:
+        message.dropped_links_count = dropped
     if status := span.status:
-        _set(message.status, "code", _CODES.get(status.status_code))
-        _set(message.status, "message", redaction.status(status.description))
+        message.status.SetInParent()
+        if status.status_code is not _UNSET:
+            _set(message.status, "code", _CODES.get(status.status_code))
+            _set(message.status, "message", redaction.status(status.description))
     _extend(message.attributes, redaction.attributes(span.attributes))
     if events := span.events:
         _each(redaction.events(events), message.events, partial(_fill_event, redaction))
