@@ -79,6 +79,8 @@ def shortened_id(value: str) -> str:
 
 def token_count(value: Any) -> int | None:
     """A count as a non-negative int32; None when it is no number."""
+    if type(value) is int and 0 <= value <= _MAX_INT32:
+        return value
     number = _number(value)
     return None if number is None else int(min(max(number, 0), _MAX_INT32))
 

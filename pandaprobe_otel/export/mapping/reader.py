@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from .clean import MAX_DEPTH, clean_json
 
@@ -37,16 +37,17 @@ def structured(value: Any) -> Any:
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
     """The value when it is a mapping."""
-    if isinstance(value, dict):
-        return cast("Mapping[str, Any]", value)
+    given = value
     # The check of the class runs in Python.
-    is_mapping = not isinstance(value, _NO_MAPPINGS) and isinstance(value, Mapping)
-    return cast("Mapping[str, Any]", value) if is_mapping else None
+    if isinstance(value, dict) or (not isinstance(value, _NO_MAPPINGS) and isinstance(value, Mapping)):
+        return given
+    return None
 
 
 def as_list(value: Any) -> Sequence[Any] | None:
     """The value when it is a list."""
-    return cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else None
+    given = value
+    return given if isinstance(value, (list, tuple)) else None
 
 
 class AttributeReader:
@@ -58,9 +59,9 @@ class AttributeReader:
         # One text, each behind a line break: most conventions that are looked for are not those of the span.
         self.keys = "\n" + "\n".join(attributes)
 
-    def has_none(self, keys: frozenset[str]) -> bool:
-        """Whether none of the keys is there, which is asked at once."""
-        return keys.isdisjoint(self._attributes)
+    def present(self, keys: frozenset[str]) -> frozenset[str]:
+        """Those of the keys that are there."""
+        return keys.intersection(self._attributes)
 
     def get(self, key: str) -> Any:
         return self._attributes.get(key)

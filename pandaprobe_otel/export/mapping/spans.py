@@ -169,7 +169,9 @@ def _take_model(reader: AttributeReader) -> str | None:
         keys.GEN_AI_RESPONSE_MODEL,
     )
     models = {key: clean_text(str(model)) for key in named if (model := reader.get(key))}
-    model = next(iter(models.values()), None)
+    if not models:
+        return None
+    model = next(iter(models.values()))
     reader.drop(key for key, name in models.items() if name == model)
     return model
 
@@ -187,7 +189,8 @@ def _take_model_parameters(reader: AttributeReader) -> dict[str, Any]:
 
 
 def _take_completion_start(record: SpanRecord, reader: AttributeReader) -> str | None:
-    seconds = amount(reader.get(keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))
+    given = reader.get(keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
+    seconds = None if given is None else amount(given)
     if seconds is None or seconds < 0:
         return None
     reader.take(keys.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)

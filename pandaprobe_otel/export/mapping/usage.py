@@ -36,13 +36,13 @@ _KEYS = frozenset({keys.PANDAPROBE_TOKEN_USAGE}).union(*_SPELLINGS.values())
 
 def take_token_usage(reader: AttributeReader) -> dict[str, int] | None:
     """The token counts of a span in PandaProbe's names. What is no number stays untaken."""
-    if reader.has_none(_KEYS):
+    present = reader.present(_KEYS)
+    if not present:
         return None
     usage: dict[str, int] = {}
     for name, spellings in _SPELLINGS.items():
         for key in spellings:
-            value = reader.get(key)
-            if value is not None and (count := token_count(value)) is not None:
+            if key in present and (count := token_count(reader.get(key))) is not None:
                 reader.take(key)
                 usage.setdefault(name, count)
     for name, value in reader.take_object(keys.PANDAPROBE_TOKEN_USAGE).items():
