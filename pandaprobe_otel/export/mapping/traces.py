@@ -69,7 +69,7 @@ def trace_body(group: Group) -> tuple[dict[str, Any], Ranks]:
         or _of_resource(root, _DEPLOYMENT_ENVIRONMENT, "environment", cut),
         "release": _of_resource(root, keys.SERVICE_VERSION, "release", cut),
     }
-    _note_cut_id(keys.SESSION_ID, "session_id", group, cut)
+    _note_cut_id(group.session_id, keys.SESSION_ID, "session_id", group, cut)
     if own is not None:
         # All of it stands on that span.
         reader.drop(root.attributes)
@@ -122,11 +122,13 @@ def _user_id(
     for known in (reader, *(span.reader for span in spans)):
         if identity(known.get(keys.USER_ID)) == user:
             known.take(keys.USER_ID)
-    _note_cut_id(keys.USER_ID, "user_id", group, cut)
+    _note_cut_id(user, keys.USER_ID, "user_id", group, cut)
     return user
 
 
-def _note_cut_id(key: str, field: str, group: Group, cut: dict[str, int]) -> None:
+def _note_cut_id(id: str | None, key: str, field: str, group: Group, cut: dict[str, int]) -> None:
+    if id is None or len(id) < MAX_TEXT_LENGTH:
+        return
     length = max(len(str(span.attributes.get(key, ""))) for span in group.all())
     if length > MAX_TEXT_LENGTH:
         cut[field] = length
