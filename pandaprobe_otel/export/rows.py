@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .assembly import Portion
+from .mapping.clean import clean_json
 from .mapping.traces import NO_RANK, Ranks
 
 TRACES = "/traces"
@@ -149,7 +150,9 @@ def _update(row: _Row, portion: Portion) -> dict[str, Any]:
     if ranks.output > row.ranks.output or (portion.is_whole and ranks.output == row.ranks.output):
         fields.add("output")
     row.ranks = Ranks(max(ranks.input, row.ranks.input), max(ranks.output, row.ranks.output))
-    update = {name: body[name] for name in body if name in fields and body[name] not in (None, [], {})}
+    # What cleaning leaves nothing of would put out what is stored.
+    said = {name: clean_json(body[name]) for name in body if name in fields}
+    update = {name: value for name, value in said.items() if value not in (None, [], {})}
     row.has_session |= "session_id" in update
     row.has_user |= "user_id" in update
     return update

@@ -1,5 +1,6 @@
 """When spans are sent, and where they end up. Tests make spans with the SDK and read what PandaProbe has."""
 
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from random import Random
@@ -7,7 +8,13 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
+)
 from pandaprobe_receiver import Client, Courier, Receiver
 
 from pandaprobe_otel import runtime
@@ -244,6 +251,17 @@ def test_what_the_entry_says_of_itself_holds(client, courier):
     courier.wait(5)
     whole = courier.receiver.named("turn")
     assert (whole["input"], whole["output"]) == ("asked", "answered")
+
+
+def test_what_cannot_be_stored_puts_nothing_out(client, courier):
+    with start_trace("turn", session_id="c-1") as trace:
+        chat(trace, "chat", text="first")
+        courier.bring(client.take())
+        courier.wait(61)
+        get_current_span().set_attribute("pandaprobe.output", math.nan)
+    courier.bring(client.take())
+    assert "PATCH /traces/*" in courier.receiver.paths()
+    assert said(courier.receiver.named("turn")["output"]) == "first!"
 
 
 def test_end_of_the_process_waits_for_nothing(client, courier):

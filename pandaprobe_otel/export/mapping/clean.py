@@ -107,7 +107,7 @@ def timestamp(time_ns: int) -> str:
     return f"{_second(seconds)}.{nanoseconds // 1000:06d}+00:00"
 
 
-# The spans of a turn share a few seconds, and to write a time takes as much as all else of a tool's span.
+# The spans of a turn share a few seconds; to write each anew was a tenth of the mapping.
 @lru_cache(256)
 def _second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()

@@ -37,6 +37,7 @@ def structured(value: Any) -> Any:
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
     """The value when it is a mapping."""
+    # Still of any type for the checker, where `cast` would be a call.
     given = value
     # The check of the class runs in Python.
     if isinstance(value, dict) or (not isinstance(value, _NO_MAPPINGS) and isinstance(value, Mapping)):
