@@ -16,13 +16,15 @@ WORK = ROOT / "build"
 REPORTS = WORK / "reports"
 LOWEST = "tests/constraints/lowest.txt"
 EXTRAS = "[openai,local]"
+# What litellm's proxy imports.
+PROXY = ("backoff", "fastapi", "orjson", "redis", "soundfile")
 # Extras and versions: the newest majors, those before, which litellm needs, and those before them.
 PROVIDERS = {
     "newest": ("[openai,anthropic,bedrock,gemini,mistral]", ("openai>=3", "anthropic>=2", "aiobotocore")),
     "older": (
         "[openai,anthropic,gemini,mistral,litellm]",
-        # litellm calls tools by way of mcp, and does not say that it needs it.
-        ("openai<3", "anthropic<1", "google-genai<3", "mistralai[agents]<3", "mcp"),
+        # litellm calls tools by way of mcp and reads Anthropic's streams by its proxy, without saying so.
+        ("openai<3", "anthropic<1", "google-genai<3", "mistralai[agents]<3", "mcp", *PROXY),
     ),
     "oldest": (
         "[openai,anthropic,gemini,mistral]",

@@ -4,8 +4,10 @@ LiteLLM is a module, not a client; what is wrapped are its functions, which its 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from inspect import iscoroutinefunction
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,11 +16,13 @@ from wrapt import register_post_import_hook
 from ..attributes import PANDAPROBE_COST, SpanKind
 from ..tracing.labels import Id, Labels
 from ..tracing.values import to_json
-from . import _calls, _chat, _genai, _operations, _responses, _spans
+from . import _anthropic_messages, _calls, _chat, _genai, _operations, _responses, _spans, _sse
 from ._chat_messages import field, items
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, unwrap, wrap
+from .gemini import calls as gemini
+from .gemini.json import as_models
 
 # LiteLLM's names of providers that the conventions have another one for.
 _PROVIDERS = {
@@ -54,8 +58,8 @@ def wrap_litellm(
         litellm.completion(model="gpt-5.4-nano", messages=[...])
 
     `completion`, `responses`, `text_completion`, `embedding`, images, speech, transcriptions, `moderation`,
-    `rerank` and their async twins. A function that was
-    imported before (`from litellm import completion`) cannot be reached: wrap first, or call it as
+    `rerank` and their async twins, `anthropic_messages` and those of `litellm.google_genai`. A function that
+    was imported before (`from litellm import completion`) cannot be reached: wrap first, or call it as
     `litellm.completion`. What litellm calls inside, such as a wrapped OpenAI client, makes no second span.
     Spans and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
     `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
@@ -123,6 +127,17 @@ def _fill(module: Any, wrapping: Wrapping) -> None:
             continue
         wrapping.method(module, name, _spans.traced(shape, wrapping.recorder, "wrap_litellm"))
         wrapping.method(module, f"a{name}", _spans.traced_async(shape, wrapping.recorder, "wrap_litellm"))
+    for home, shapes in _FOREIGN.items():
+        # Old versions lack some.
+        with suppress(ModuleNotFoundError):
+            _fill_foreign(import_module(home), shapes, wrapping)
+
+
+def _fill_foreign(module: Any, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping) -> None:
+    for name, shape in shapes.items():
+        if (function := getattr(module, name, None)) is not None:
+            trace = _spans.traced_async if iscoroutinefunction(function) else _spans.traced
+            wrapping.method(module, name, trace(shape, wrapping.recorder, "wrap_litellm"))
 
 
 def _start(
@@ -185,6 +200,31 @@ def _answer_with_response(invocation: InferenceInvocation, answer: Any) -> None:
     _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
 
 
+def _ask_for_message(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
+    _anthropic_messages.put_request(invocation, request)
+    _spans.put_parameters(invocation, {name: field(request, name) for name in _OTHERS})
+
+
+def _answer_with_message(invocation: InferenceInvocation, answer: Any) -> None:
+    _anthropic_messages.put_answer(invocation, answer)
+    _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
+
+
+def _ask_for_content(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
+    config = dict(field(request, "config") or field(request, "generationConfig") or {})
+    # Beside it instead of in it, as Google's API has them.
+    for name in ("tools", "systemInstruction", "system_instruction"):
+        if (given := field(request, name)) is not None:
+            config[name] = given
+    asked = {"contents": as_models(field(request, "contents")), "config": as_models(config)}
+    gemini.ask(invocation, asked)
+
+
+def _answer_with_content(invocation: InferenceInvocation, answer: Any) -> None:
+    gemini.answer(invocation, as_models(answer.model_dump() if hasattr(answer, "model_dump") else answer))
+    _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
+
+
 def _ask_to_embed(invocation: EmbeddingInvocation, request: _calls.Kwargs) -> None:
     invocation.dimension_count = field(request, "dimensions")
     if encoding := field(request, "encoding_format"):
@@ -215,6 +255,20 @@ class _ResponseReader(_responses.ResponseReader):
         _put_cost(invocation, field(field(self.answer, "usage"), "cost"))
 
 
+class _ContentReader(gemini.Reader):
+    """An answer of Gemini's in events, as the bytes that they were sent in."""
+
+    def __init__(self, invocation: InferenceInvocation) -> None:
+        super().__init__(invocation)
+        self._events = _sse.Events()
+        self._answers = False
+
+    def read(self, chunk: Any) -> bool:
+        for event in self._events.of(chunk):
+            self._answers = super().read(as_models(event))
+        return self._answers
+
+
 def _operation(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
     def server(_: Any, request: _calls.Kwargs) -> tuple[str, str | None, int | None]:
         return _provider(request), *_server(request)
@@ -243,4 +297,18 @@ _SURFACE = {
     "rerank": _operation(
         "rerank", ("query", "documents"), ("results",), kind=SpanKind.RETRIEVER, parameters=("top_n",)
     ),
+}
+_MESSAGES = _spans.Shape(
+    partial(_start, "chat"), _ask_for_message, _answer_with_message, _anthropic_messages.MessagesReader
+)
+_CONTENT = _spans.Shape(
+    partial(_start, "generate_content"), _ask_for_content, _answer_with_content, _ContentReader
+)
+# Those in the shape of a provider: module -> function -> how it reads.
+_FOREIGN = {
+    "litellm": {"anthropic_messages": _MESSAGES, "agenerate_content": _CONTENT},
+    "litellm.anthropic_interface.messages": {"acreate": _MESSAGES},
+    "litellm.google_genai": {
+        f"{awaited}generate_content{stream}": _CONTENT for awaited in ("", "a") for stream in ("", "_stream")
+    },
 }
