@@ -38,6 +38,8 @@ _TABLES = (
     "gemini",
     "mistral",
     "mistral_conversations",
+    "mistral_platforms",
+    "mistral_responses",
     "operations",
     "operation_streams",
     "request_id",

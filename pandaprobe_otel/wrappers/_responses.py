@@ -87,7 +87,9 @@ def _put_usage(invocation: InferenceInvocation, usage: Any) -> None:
     )
     invocation.input_tokens = field(usage, f"{given}_tokens")
     invocation.output_tokens = field(usage, f"{made}_tokens")
-    invocation.cache_read_input_tokens = field(field(usage, f"{given}_tokens_details"), "cached_tokens")
+    cached = field(usage, f"{given}_tokens_details")
+    invocation.cache_read_input_tokens = field(cached, "cached_tokens")
+    invocation.cache_write_input_tokens = field(cached, "cache_write_tokens")
     invocation.thinking_tokens = field(field(usage, f"{made}_tokens_details"), "reasoning_tokens")
 
 
@@ -119,7 +121,8 @@ def _message(item: Any) -> InputMessage:
             parts.append(ToolCallResponsePart(response=response, id=field(item, "call_id")))
             return InputMessage(role="tool", parts=parts)
         case "reasoning":
-            texts = [field(piece, "text") for piece in items(field(item, "summary"))]
+            pieces = items(field(item, "summary")) + items(field(item, "content"))
+            texts = [field(piece, "text") for piece in pieces]
             parts += [ReasoningPart(text) for text in texts if text]
         case _:
             parts += messages.content_parts(field(item, "content"))

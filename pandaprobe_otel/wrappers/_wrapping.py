@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from wrapt import register_post_import_hook
+
 from .. import guard
 from ..tracing.labels import Labels
 from . import _calls
@@ -33,6 +35,17 @@ class Wrapping:
         """Has an attribute of a client wrapped when something of it is used, since loading it takes long."""
         vars(client)[name] = stand_in = OnFirstUse(client, name, wrap)
         self.at_undo(stand_in.go)
+
+    def when_imported(self, module: str, wrap: Callable[[Any], object]) -> None:
+        """Has a module wrapped as the process imports it, or now where it has, unless this is undone by then.
+
+        Args:
+            wrap: Is given the module.
+        """
+        safely = guard.never_raises(wrap)
+        wanted = [True]
+        self.at_undo(wanted.clear)
+        register_post_import_hook(lambda imported: safely(imported) if wanted else None, module)
 
     def at_undo(self, do: Callable[[], object]) -> None:
         """Has something done when the wrapping is undone; what came last is undone first."""

@@ -11,8 +11,6 @@ from inspect import iscoroutinefunction
 from typing import Any
 from urllib.parse import urlsplit
 
-from wrapt import register_post_import_hook
-
 from ..attributes import PANDAPROBE_COST, SpanKind
 from ..tracing.labels import Id, Labels
 from ..tracing.values import to_json
@@ -103,16 +101,12 @@ class LiteLLMInstrumentor(Instrumentor):
         _litellm()
 
     def fill(self, wrapping: Wrapping) -> None:
-        wanted = [True]
-
         def wrap_imported(module: Any) -> None:
-            if wanted:
-                wrap(module, self.scope, Labels(), partial(_fill, module))
-                wrapping.at_undo(partial(unwrap, module))
+            wrap(module, self.scope, Labels(), partial(_fill, module))
+            wrapping.at_undo(partial(unwrap, module))
 
-        wrapping.at_undo(wanted.clear)
         # Importing it takes 7 s, which a process that does not use it is not to pay.
-        register_post_import_hook(wrap_imported, "litellm")
+        wrapping.when_imported("litellm", wrap_imported)
 
 
 def _litellm() -> Any:

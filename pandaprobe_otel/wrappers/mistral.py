@@ -13,7 +13,7 @@ from opentelemetry.trace import get_tracer_provider
 from .. import guard, runtime
 from ..attributes import GEN_AI_AGENT_ID, SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _operations, _spans
+from . import _calls, _chat, _genai, _operations, _responses, _spans
 from . import _mistral_conversations as conversations
 from ._chat_messages import field
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
@@ -23,6 +23,13 @@ from ._wrapping import Wrapping, wrap
 C = TypeVar("C")
 
 _PROVIDER = "mistral_ai"
+# Where the clients for platforms are, up to version 1 and since -> what the conventions call the platforms.
+_PLATFORMS = {
+    "mistralai_azure": "azure.ai.inference",
+    "mistralai_gcp": "gcp.vertex_ai",
+    "mistralai.azure.client": "azure.ai.inference",
+    "mistralai.gcp.client": "gcp.vertex_ai",
+}
 # Parameters without an attribute of their own.
 _OTHERS = (
     "parallel_tool_calls",
@@ -48,15 +55,16 @@ def wrap_mistral(
 
         client = wrap_mistral(Mistral(api_key=...))
 
-    `chat`, `agents`, `fim` and `beta.conversations` with their streams, `embeddings`, `ocr`, `classifiers`
-    and transcriptions, with their `_async` twins. Spans and attributes follow OpenTelemetry's GenAI semantic
-    conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
+    `chat`, `agents`, `fim`, `responses` and `beta.conversations` with their streams, `embeddings`, `ocr`,
+    `classifiers` and transcriptions, with their `_async` twins. Spans and attributes follow OpenTelemetry's
+    GenAI semantic conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
     `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise. Spans that the SDK would make itself
     for the same calls, where they would arrive beside these, are left out.
 
     Args:
-        client: A `mistralai.Mistral`, from version 3 on `mistralai.client.Mistral`. Wrapping it twice is the
-            same as once; with other labels, these hold instead.
+        client: A `mistralai.Mistral`, from version 3 on `mistralai.client.Mistral`, or the SDK's client for
+            Azure or Google Cloud. Wrapping it twice is the same as once; with other labels, these hold
+            instead.
         session_id: The session of all its calls, stronger than a `session()` block around them.
         user_id: Likewise.
         tags: Tags of the spans of its calls.
@@ -70,7 +78,7 @@ def wrap_mistral(
         ImportError: The `mistral` extra is not installed.
     """
     MistralInstrumentor().check_installed()
-    if not isinstance(client, _sdk("sdk").Mistral):
+    if not isinstance(client, _sdk("sdk").Mistral) and _platform(client) is None:
         raise _calls.not_a_client("wrap_mistral", client, "mistralai.Mistral", "Mistral(api_key=...)")
     labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
     if MistralInstrumentor().supports_installed():
@@ -90,9 +98,15 @@ class MistralInstrumentor(Instrumentor):
 
     def fill(self, wrapping: Wrapping) -> None:
         for resource, (kind, shapes) in _SURFACE.items():
+            module = resource.rpartition(".")[2]
             # Old versions lack some.
             with suppress(ModuleNotFoundError):
-                _wrap_methods(getattr(_sdk(resource.rpartition(".")[2]), kind), shapes, wrapping)
+                _wrap_methods(getattr(_sdk(module), kind), shapes, wrapping, wrapping.recorder)
+            for home, provider in _PLATFORMS.items():
+                recorder = wrapping.recorder.of_provider(provider)
+                wrapping.when_imported(
+                    f"{home}.{module}", partial(_wrap_class, kind, shapes, wrapping, recorder)
+                )
         for native in _native():
             wrapping.method(native, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
 
@@ -105,14 +119,22 @@ def _sdk(module: str) -> Any:
         return import_module(f"mistralai.{module}")
 
 
+def _platform(client: Any) -> str | None:
+    """The platform that a client is for; its class is not imported only to ask."""
+    homes = (kind.__module__.removesuffix(".sdk") for kind in type(client).__mro__)
+    return next((_PLATFORMS[home] for home in homes if home in _PLATFORMS), None)
+
+
 def _fill(client: Any, wrapping: Wrapping) -> None:
+    platform = _platform(client)
+    recorder = wrapping.recorder.of_provider(platform) if platform else wrapping.recorder
     for resource, (_, shapes) in _SURFACE.items():
         home, nested, _ = resource.partition(".")
-        wrap_resource = partial(_wrap_resource, client, resource, shapes, wrapping)
-        if nested and home not in vars(client):
-            wrapping.on_first_use(client, home, wrap_resource)
-        else:
+        wrap_resource = partial(_wrap_resource, client, resource, shapes, wrapping, recorder)
+        if not nested or home in vars(client):
             wrap_resource()
+        elif platform is None:
+            wrapping.on_first_use(client, home, wrap_resource)
     for hook in client.sdk_configuration._hooks.before_request_hooks:
         if isinstance(hook, _native()):
             wrapping.method(hook, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
@@ -120,16 +142,30 @@ def _fill(client: Any, wrapping: Wrapping) -> None:
 
 @guard.never_raises
 def _wrap_resource(
-    client: Any, resource: str, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping
+    client: Any,
+    resource: str,
+    shapes: Mapping[str, _spans.Shape],
+    wrapping: Wrapping,
+    recorder: _genai.Recorder,
 ) -> None:
-    _wrap_methods(attrgetter(resource)(client), shapes, wrapping)
+    # Not every version has all, and those for platforms have few.
+    with suppress(AttributeError):
+        _wrap_methods(attrgetter(resource)(client), shapes, wrapping, recorder)
 
 
-def _wrap_methods(target: Any, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping) -> None:
+def _wrap_class(
+    kind: str, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping, recorder: _genai.Recorder, module: Any
+) -> None:
+    _wrap_methods(getattr(module, kind), shapes, wrapping, recorder)
+
+
+def _wrap_methods(
+    target: Any, shapes: Mapping[str, _spans.Shape], wrapping: Wrapping, recorder: _genai.Recorder
+) -> None:
     for method, shape in shapes.items():
         for name, trace in ((method, _spans.traced), (f"{method}_async", _spans.traced_async)):
             if hasattr(target, name):
-                wrapping.method(target, name, trace(shape, wrapping.recorder, "wrap_mistral"))
+                wrapping.method(target, name, trace(shape, recorder, "wrap_mistral"))
 
 
 def _native() -> tuple[type[Any], ...]:
@@ -230,6 +266,11 @@ def _answer_in_conversation(invocation: InferenceInvocation, answer: Any) -> Non
     _answer(invocation, conversations.answer_as_chat(answer))
 
 
+class _ResponseReader(_responses.ResponseReader):
+    def read(self, chunk: Any) -> bool:
+        return super().read(field(chunk, "data"))
+
+
 def _operation(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
     def server(resource: Any, request: _calls.Kwargs) -> tuple[str, str | None, int | None]:
         return _PROVIDER, *_server(resource, request)
@@ -254,6 +295,17 @@ _SURFACE: dict[str, tuple[str, dict[str, _spans.Shape]]] = {
     "chat": ("Chat", _shapes("chat", _ask)),
     "agents": ("Agents", _shapes("chat", _ask)),
     "fim": ("Fim", _shapes("text_completion", _ask_to_fill)),
+    "responses": (
+        "Responses",
+        {
+            "create": _spans.Shape(
+                partial(_start, "chat"), _responses.put_request, _responses.put_answer, _ResponseReader
+            ),
+            "count_input_tokens": _operation(
+                "count_tokens", ("instructions", "input", "tools"), ("input_tokens",), kind=SpanKind.OTHER
+            ),
+        },
+    ),
     "embeddings": (
         "Embeddings",
         {"create": _spans.Shape(_start_embedding, _ask_to_embed, _chat.put_embedding)},

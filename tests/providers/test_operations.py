@@ -107,6 +107,7 @@ ANSWERS: dict[str, Any] = {
         "usage_info": {"pages_processed": 1},
     },
     "/messages/count_tokens": {"input_tokens": 12},
+    "/responses/input_tokens": {"object": "response.input_tokens", "input_tokens": 12},
     "/rerank": {"id": "r", "results": [{"index": 0, "relevance_score": 0.5}], "meta": {}},
     ":countTokens": {"totalTokens": 12},
     ":predict": {"predictions": [{"bytesBase64Encoded": BASE64, "mimeType": "image/png"}]},
@@ -218,6 +219,7 @@ MISTRAL = [
     ),
     makes("audio.transcriptions.complete", "model", {"file": FILE}, "Hello.", "text"),
     makes("audio.transcriptions.stream", "model", {"file": FILE}, "Hello.", "text"),
+    counts("responses.count_input_tokens", "input", MODEL),
 ]
 LITE = {"model": "openai/m", "api_base": "{url}/v1", "api_key": "none"}
 LITELLM = [
