@@ -40,6 +40,8 @@ _TABLES = (
     "mistral_conversations",
     "mistral_platforms",
     "mistral_responses",
+    "openai_others",
+    "openai_platforms",
     "operations",
     "operation_streams",
     "request_id",

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 # What a request has to hold to be refused, wherever it goes.
 REFUSED = b"too many"
 # What the response to each request is called.
 REQUEST_ID = "req_1"
-# In a form or in JSON.
-_STREAM = re.compile(rb'"stream":? *(?:\r\n\r\n)?true')
+# In a form, in JSON or in a query.
+_STREAM = re.compile(rb'stream(?:":? *(?:\r\n\r\n)?|=)true')
 
 
 @contextmanager
@@ -27,8 +28,13 @@ def running(answers: Mapping[str, Any], sent: list[bytes] | None = None) -> Iter
     """
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(unquote(self.path).encode())
+
         def do_POST(self) -> None:
-            asked = self.rfile.read(int(self.headers["content-length"]))
+            self._answer(self.rfile.read(int(self.headers["content-length"])))
+
+        def _answer(self, asked: bytes) -> None:
             if sent is not None:
                 sent.append(asked)
             path = self.path.partition("?")[0]

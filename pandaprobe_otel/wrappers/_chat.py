@@ -73,6 +73,13 @@ def put_service_tier(invocation: InferenceInvocation, tier: Any) -> None:
         invocation.attributes[f"{invocation.provider}.response.service_tier"] = str(tier)
 
 
+def put_embedding_request(invocation: EmbeddingInvocation, request: Any) -> None:
+    """Writes the parameters of a request for embeddings."""
+    invocation.dimension_count = field(request, "dimensions")
+    if encoding := field(request, "encoding_format"):
+        invocation.encoding_formats = [str(encoding)]
+
+
 def put_embedding(invocation: EmbeddingInvocation, answer: Any) -> None:
     """Writes what came with embeddings."""
     invocation.response_model_name = field(answer, "model")

@@ -1,7 +1,7 @@
 """Clients that Stainless generates, openai's and anthropic's: resources, their views, copies of a client."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from functools import partial
 from typing import Any
 
 from .. import guard
@@ -52,7 +52,7 @@ def wrap_client(
 
 
 def wrap_classes(homes: Mapping[str, str], surface: Surface, wrapping: Wrapping, tracers: Tracers) -> None:
-    """Wraps the methods of the classes of resources, for the whole process.
+    """Wraps the methods of the classes of resources, for the whole process, as these are imported.
 
     Args:
         homes: Resource -> its class and module, as "Completions openai.resources.chat.completions"; the async
@@ -60,12 +60,18 @@ def wrap_classes(homes: Mapping[str, str], surface: Surface, wrapping: Wrapping,
     """
     for path, home in homes.items():
         name, module = home.split()
-        for prefix, patches in (("", ""), ("Async", "async_")):
-            resource = getattr(import_module(module), prefix + name)
-            for method, patch in surface[path].items():
-                if hasattr(resource, method) and (traced := tracers(patches + patch)):
-                    # Clients cache views of it (`with_raw_response`).
-                    wrapping.method(resource, method, wrapping.while_it_lasts(traced))
+        wrapping.when_imported(module, partial(_wrap_classes, name, surface[path], wrapping, tracers))
+
+
+def _wrap_classes(
+    name: str, methods: Mapping[str, str], wrapping: Wrapping, tracers: Tracers, module: Any
+) -> None:
+    for prefix, patches in (("", ""), ("Async", "async_")):
+        resource = getattr(module, prefix + name)
+        for method, patch in methods.items():
+            if hasattr(resource, method) and (traced := tracers(patches + patch)):
+                # Clients cache views of it (`with_raw_response`).
+                wrapping.method(resource, method, wrapping.while_it_lasts(traced))
 
 
 def server(resource: Any) -> tuple[str | None, int | None]:

@@ -219,12 +219,6 @@ def _answer_with_content(invocation: InferenceInvocation, answer: Any) -> None:
     _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
 
 
-def _ask_to_embed(invocation: EmbeddingInvocation, request: _calls.Kwargs) -> None:
-    invocation.dimension_count = field(request, "dimensions")
-    if encoding := field(request, "encoding_format"):
-        invocation.encoding_formats = [str(encoding)]
-
-
 def _answer_with_embeddings(invocation: EmbeddingInvocation, answer: Any) -> None:
     _chat.put_embedding(invocation, answer)
     _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
@@ -277,7 +271,7 @@ _SURFACE = {
         partial(_start, "chat"), _ask_for_response, _answer_with_response, _ResponseReader
     ),
     "text_completion": _spans.Shape(partial(_start, "text_completion"), _ask_for_text, _answer, _Reader),
-    "embedding": _spans.Shape(_start_embedding, _ask_to_embed, _answer_with_embeddings),
+    "embedding": _spans.Shape(_start_embedding, _chat.put_embedding_request, _answer_with_embeddings),
     "image_generation": _operation(
         "generate_content", ("prompt",), ("data",), output_type="image", parameters=("n", "size", "quality")
     ),

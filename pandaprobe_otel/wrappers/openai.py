@@ -12,6 +12,7 @@ from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
 from . import _calls, _chat, _genai, _operations, _responses, _spans, _stainless
+from ._chat_messages import field, items
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -27,7 +28,8 @@ _SURFACE = {
     "chat.completions": _CHAT,
     "beta.chat.completions": _CHAT,
     "completions": {"create": "text_completion"},
-    "embeddings": {"create": "embeddings_create"},
+    # The official patch reads no raw response of these.
+    "embeddings": {"create": "embedding"},
     "responses": {
         "create": "responses_create",
         "parse": "responses_create",
@@ -48,6 +50,7 @@ _CLASSES = {
     "completions": "Completions openai.resources.completions",
     "embeddings": "Embeddings openai.resources.embeddings",
     "responses": "Responses openai.resources.responses",
+    "beta.responses": "Responses openai.resources.beta.responses.responses",
     "images": "Images openai.resources.images",
     "audio.speech": "Speech openai.resources.audio.speech",
     "audio.transcriptions": "Transcriptions openai.resources.audio.transcriptions",
@@ -56,7 +59,9 @@ _CLASSES = {
 }
 _IMAGE = ("n", "size", "quality", "background", "output_format", "style")
 _PICTURES = ("data", "b64_json")
-_AZURE = "azure.ai.openai"
+_AZURE, _BEDROCK, _VERTEX = _PLATFORMS = ("azure.ai.openai", "aws.bedrock", "gcp.vertex_ai")
+# What `openai.providers` makes -> whose it is.
+_PROVIDERS = {"bedrock": _BEDROCK, "vertex": _VERTEX}
 # Parameters that the SDK takes as any iterable.
 _ITERABLES = frozenset({"messages", "tools", "input"})
 # How the SDK tells a call that its caller reads the body of the answer himself.
@@ -144,28 +149,31 @@ class OpenAIInstrumentor(Instrumentor):
 
 
 def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
-    on_azure = wrapping.recorder.of_provider(_AZURE)
+    of_platforms = {name: wrapping.recorder.of_provider(name) for name in _PLATFORMS}
 
     @cache
     def tracer(patch: str) -> _calls.Traced | None:
         make = _spans.traced_async if patch.startswith("async_") else _spans.traced
         if (shape := _OWN.get(patch.removeprefix("async_"))) is not None:
             return make(shape, wrapping.recorder, "wrap_openai")
-        reads = _responses.ResponseReader if "responses" in patch else _beginning
+        answers = patch.endswith(("responses_create", "responses_stream"))
+        reads = _responses.ResponseReader if answers else _beginning
         traced = _genai.official("openai", patch, wrapping.recorder, reads)
-        azure = _genai.official("openai", patch, on_azure, reads)
-        if traced is None or azure is None:
+        if traced is None:
             return None
+        found = {name: _genai.official("openai", patch, to, reads) for name, to in of_platforms.items()}
         unread = _UNREAD.get(patch.removeprefix("async_"))
         lazily = traced if unread is None else make(_OWN[unread], wrapping.recorder, "wrap_openai")
-        return _reading_once(traced, azure, lazily)
+        return _reading_once(traced, found, lazily)
 
     return tracer
 
 
-def _reading_once(traced: _calls.Traced, azure: _calls.Traced, lazily: _calls.Traced) -> _calls.Traced:
+def _reading_once(
+    traced: _calls.Traced, platforms: Mapping[str, _calls.Traced | None], lazily: _calls.Traced
+) -> _calls.Traced:
     def call(wrapped: Callable[..., Any], instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
-        trace = azure if _provider(instance) == _AZURE else traced
+        trace = platforms.get(_provider(instance) or "") or traced
         headers: Mapping[str, Any] = kwargs.get("extra_headers") or {}
         if not kwargs.get("stream") and headers.get(_RAW) == "stream":
             trace = lazily
@@ -186,7 +194,11 @@ def _provider(resource: Any) -> str:
     import openai
 
     client = getattr(resource, "_client", None)
-    return _AZURE if isinstance(client, (openai.AzureOpenAI, openai.AsyncAzureOpenAI)) else "openai"
+    if isinstance(client, (openai.AzureOpenAI, openai.AsyncAzureOpenAI)):
+        return _AZURE
+    # That of `BedrockOpenAI` too.
+    named = getattr(getattr(client, "_provider_runtime", None), "name", None)
+    return _PROVIDERS.get(str(named), "openai")
 
 
 def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | None]:
@@ -210,6 +222,19 @@ def _ask_text(invocation: Any, request: _calls.Kwargs) -> None:
     _chat.put_request(invocation, {**request, "messages": [{"role": "user", "content": t} for t in texts]})
 
 
+def _start_embedding(handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
+    provider, address, port = _server(resource, request)
+    model = request.get("model")
+    return handler.embedding(provider, request_model=model, server_address=address, server_port=port)
+
+
+def _answer_with_embeddings(invocation: Any, answer: Any) -> None:
+    _chat.put_embedding(invocation, answer)
+    vector = field(next(iter(items(field(answer, "data"))), None), "embedding")
+    # Asked for as base64 it is a text.
+    invocation.dimension_count = len(items(vector)) or invocation.dimension_count
+
+
 def _own(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) -> _spans.Shape:
     return _operations.shape(_operations.Operation(name, asked, told, **more), _server)
 
@@ -220,6 +245,7 @@ _OWN = {
     "text_completion": _spans.Shape(
         partial(_start, "text_completion"), _ask_text, _chat.put_answer, _chat.ChatReader
     ),
+    "embedding": _spans.Shape(_start_embedding, _chat.put_embedding_request, _answer_with_embeddings),
     # `compact` has the model write the conversation shorter.
     "response": _spans.Shape(
         partial(_start, "chat"), _responses.put_request, _responses.put_answer, _responses.ResponseReader

@@ -15,6 +15,7 @@ from opentelemetry.util.genai.types import ContentCapturingMode
 
 from ... import runtime
 from ..._version import __version__
+from ...attributes import PANDAPROBE_SPAN_KIND, SpanKind
 from ...tracing.labels import Labels
 
 # The provider whose counts of input tokens leave out the cached ones.
@@ -102,7 +103,10 @@ class _Handler(TelemetryHandler):
         return self._start(super().tool, args, kwargs)
 
     def fetch_response(self, *args: Any, **kwargs: Any) -> Any:
-        return self._start(super().fetch_response, args, kwargs)
+        invocation = self._start(super().fetch_response, args, kwargs)
+        # The call of the model was another.
+        invocation.attributes[PANDAPROBE_SPAN_KIND] = SpanKind.OTHER.value
+        return invocation
 
     def retrieval(self, *args: Any, **kwargs: Any) -> Any:
         return self._start(super().retrieval, args, kwargs)

@@ -36,8 +36,6 @@ UNDOCUMENTED = {
     f"{_HOME}openai.patch": (
         "chat_completions_create_v_new",
         "async_chat_completions_create_v_new",
-        "embeddings_create",
-        "async_embeddings_create",
     ),
     f"{_HOME}openai.patch_responses": (
         "responses_create",
