@@ -35,6 +35,7 @@ PROVIDERS = {
 _TABLES = (
     "openai",
     "anthropic",
+    "anthropic_tools",
     "gemini",
     "mistral",
     "mistral_conversations",

@@ -10,10 +10,12 @@ from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from wrapt import ObjectProxy
+
 from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _genai, _operations, _spans, _stainless
+from . import _calls, _genai, _operations, _spans, _stainless, _tools
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
 
@@ -30,13 +32,13 @@ _MESSAGES = {
     "stream": "messages_stream",
     "count_tokens": "count_tokens",
 }
-_SURFACE = {"messages": _MESSAGES, "beta.messages": _MESSAGES}
+_SURFACE = {"messages": _MESSAGES, "beta.messages": {**_MESSAGES, "tool_runner": "tool_runner"}}
 _CLASSES = {
     "messages": "Messages anthropic.resources.messages",
     "beta.messages": "Messages anthropic.resources.beta.messages",
 }
-# Where version 2 asks whether to make a span.
-_NATIVE = "_tracer"
+# Where version 2 asks whether to make a span, and the scope of those that it makes.
+_NATIVE, _NATIVE_SCOPE = "_tracer", "com.anthropic.sdk.python"
 
 
 def wrap_anthropic(
@@ -127,6 +129,8 @@ def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
             # The official instrumentation has none.
             make = _spans.traced_async if patch.startswith("async_") else _spans.traced
             return _unless_native(make(_COUNT, wrapping.recorder, "wrap_anthropic"), wrapping.recorder.labels)
+        if patch.endswith("tool_runner"):
+            return _unless_native(_running_tools(wrapping.recorder), wrapping.recorder.labels)
         traced = _genai.official("anthropic", patch, wrapping.recorder, lambda _: _genai.Beginning(_begins))
         return None if traced is None else _unless_native(traced, wrapping.recorder.labels)
 
@@ -149,9 +153,15 @@ def _hush_native_spans() -> None:
 
 
 def _unless_native(traced: _calls.Traced, labels: Labels | None) -> _calls.Traced:
+    import anthropic
+
+    # Values that stand for none, which the spans would have as they are.
+    unset = (anthropic.NotGiven, getattr(anthropic, "Omit", anthropic.NotGiven))
+
     def call(wrapped: Callable[..., Any], instance: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
         if not _has_native_spans(instance._client):
-            return traced(wrapped, instance, args, kwargs)
+            given = {name: value for name, value in kwargs.items() if not isinstance(value, unset)}
+            return traced(wrapped, instance, args, given)
         with labels.applied() if labels else nullcontext():
             return wrapped(*args, **kwargs)
 
@@ -167,6 +177,36 @@ def _has_native_spans(client: Any) -> bool:
     return told["traces"]["content_mode"] == "content" or not told.keys().isdisjoint(
         {"tracer_provider", "conversation_id"}
     )
+
+
+def _running_tools(recorder: _genai.Recorder) -> _calls.Traced:
+    """Traces the tools that a loop runs; its requests are made by methods that are traced themselves."""
+
+    def call(wrapped: Callable[..., Any], _: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
+        if "tools" in kwargs:
+            tools = list(kwargs["tools"])
+            kwargs = {**kwargs, "tools": _traced_tools(tools, recorder) or tools}
+        return wrapped(*args, **kwargs)
+
+    return _calls.unobtrusive(call, "wrap_anthropic")
+
+
+@guard.never_raises
+def _traced_tools(tools: list[Any], recorder: _genai.Recorder) -> list[Any]:
+    # Those without a `call` are run by Anthropic, or by nobody.
+    return [_TracedTool(tool, recorder) if hasattr(tool, "call") else tool for tool in tools]
+
+
+class _TracedTool(ObjectProxy):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
+    def __init__(self, given: Any, recorder: _genai.Recorder) -> None:
+        super().__init__(given)  # pyright: ignore[reportUnknownMemberType]
+        description = given.to_dict().get("description")
+        tool = _tools.Tool(given.name, description, "a tool of wrap_anthropic", _NATIVE_SCOPE)
+        self._self_call = _tools.traced(given.call, tool, recorder, lambda args, _: args[0])
+
+    @property
+    def call(self) -> Any:
+        return self._self_call
 
 
 def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | None]:

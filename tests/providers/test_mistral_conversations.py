@@ -8,7 +8,8 @@ import pytest
 import scripted_api
 from faulty import Step, each_step_failing
 
-from pandaprobe_otel.testing import Captured
+from pandaprobe_otel import session
+from pandaprobe_otel.testing import Captured, assert_session
 from pandaprobe_otel.wrappers import _mistral_conversations, instrument, uninstrument, unwrap, wrap_mistral
 
 from .surfaces import assert_error, assert_tool_call, attributes, collect, outcome, parts, run_in_session
@@ -142,6 +143,34 @@ async def test_each_request_of_a_run_makes_a_span(spans: Captured) -> None:
             await made.beta.conversations.run_async(run_ctx=context, inputs="Hello.")
         await made.__aexit__(None, None, None)
     assert [part["type"] for span in spans.spans for part in parts(span)] == ["tool_call", "text"]
+
+
+async def test_each_function_of_a_run_has_the_span_that_the_sdk_makes(
+    spans: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = pytest.importorskip("mistralai.extra.run.context")
+    # Where it makes them.
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", spans.tracer_provider)
+
+    def get_weather(city: str) -> str:
+        return f"sunny in {city}"
+
+    ends = {"/conversations": {**WHOLE, "outputs": [CALLED]}, "/conv_1": {**WHOLE, "outputs": [SAID]}}
+    with scripted_api.running(ends) as url, session("tools"):
+        made = wrap_mistral(Mistral(api_key="none", server_url=url))
+        async with run.RunContext(model="m") as context:
+            context.register_func(get_weather)
+            await made.beta.conversations.run_async(run_ctx=context, inputs="Hello.")
+        await made.__aexit__(None, None, None)
+    assert_session(spans.spans, "tools")
+    called = [span for span in spans.spans if attributes(span).get("gen_ai.operation.name") == "execute_tool"]
+    (tool,) = called
+    found = attributes(tool)
+    assert found["gen_ai.tool.name"] == "get_weather"
+    assert json.loads(found["gen_ai.tool.call.arguments"]) == {"city": "Paris"}
+    assert found["gen_ai.tool.call.result"] == "sunny in Paris"
+    requests = [span for span in spans.spans if attributes(span).get("gen_ai.operation.name") == "chat"]
+    assert len(requests) == 2
 
 
 def test_the_whole_process_is_traced_until_it_is_undone(client: Any, spans: Captured) -> None:
