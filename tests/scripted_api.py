@@ -18,13 +18,16 @@ _STREAM = re.compile(rb'stream(?:":? *(?:\r\n\r\n)?|=)true')
 
 
 @contextmanager
-def running(answers: Mapping[str, Any], sent: list[bytes] | None = None) -> Iterator[str]:
+def running(
+    answers: Mapping[str, Any], sent: list[bytes] | None = None, id_header: str | None = None
+) -> Iterator[str]:
     """Its URL.
 
     Args:
         answers: The end of a path -> what is answered: JSON, bytes of audio, or a text of
             events; with `#stream` behind the path, where a stream is asked for.
         sent: Gets what is sent.
+        id_header: What has the id of a request; OpenAI's, or on Anthropic's path Anthropic's, if left out.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,7 +62,8 @@ def running(answers: Mapping[str, Any], sent: list[bytes] | None = None) -> Iter
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(body)))
             # Anthropic calls it otherwise than OpenAI and Mistral.
-            self.send_header("request-id" if "/v1/messages" in self.path else "x-request-id", REQUEST_ID)
+            anthropic = "/v1/messages" in self.path
+            self.send_header(id_header or ("request-id" if anthropic else "x-request-id"), REQUEST_ID)
             self.end_headers()
             self.wfile.write(body)
 

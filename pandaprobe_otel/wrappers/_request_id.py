@@ -10,10 +10,13 @@ from opentelemetry.trace import Span
 
 from .. import guard
 
-# OpenAI's and Mistral's, Anthropic's, AWS's.
-_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid")
-# Where SDKs keep the response that an answer, a stream or an error came in.
-_RESPONSES = ("response", "http_response", "raw_response", "sdk_http_response")
+# OpenAI's, Anthropic's, AWS's, Mistral's.
+_OPENAI, _ANTHROPIC = "x-request-id", "request-id"
+_HEADERS = (_OPENAI, _ANTHROPIC, "x-amzn-requestid", "mistral-correlation-id")
+# Where SDKs keep the response that an answer, a stream or an error came in; the last is of openai's helper.
+_RESPONSES = ("response", "http_response", "raw_response", "sdk_http_response", "_response")
+# What litellm has before the names of a provider's headers.
+_LITELLM = "llm_provider-"
 
 
 @guard.never_raises
@@ -26,7 +29,7 @@ def note(span: Span, given: Any) -> None:
     headers = _headers(given)
     found = [(name, headers.get(name)) for name in _HEADERS] if headers is not None else []
     # openai and anthropic leave the answer no more than this.
-    header = _HEADERS[1] if type(given).__module__.startswith("anthropic.") else _HEADERS[0]
+    header = _ANTHROPIC if type(given).__module__.startswith("anthropic.") else _OPENAI
     found.append((header, getattr(given, "_request_id", None)))
     for name, id in found:
         if isinstance(id, str):
@@ -39,6 +42,10 @@ def _headers(given: Any) -> Any:
         # botocore's answers.
         told: Any = cast("Mapping[str, Any]", given).get("ResponseMetadata") or {}
         return told.get("HTTPHeaders")
+    hidden: Any = getattr(given, "_hidden_params", None)
+    if isinstance(hidden, Mapping):
+        headers: Any = cast("Mapping[str, Any]", hidden).get("additional_headers") or {}
+        return {name.removeprefix(_LITELLM): value for name, value in headers.items()}
     held = (getattr(given, name, None) for name in _RESPONSES)
     response = next((response for response in held if response is not None), given)
     return _headers(response) if isinstance(response, Mapping) else getattr(response, "headers", None)

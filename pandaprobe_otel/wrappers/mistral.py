@@ -8,12 +8,12 @@ from operator import attrgetter
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from opentelemetry.trace import get_tracer_provider
+from opentelemetry.trace import get_current_span, get_tracer_provider
 
 from .. import guard, runtime
 from ..attributes import GEN_AI_AGENT_ID, SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _operations, _responses, _spans
+from . import _calls, _chat, _genai, _operations, _request_id, _responses, _spans
 from . import _mistral_conversations as conversations
 from ._chat_messages import field
 from ._genai.parts import EmbeddingInvocation, InferenceInvocation
@@ -30,6 +30,8 @@ _PLATFORMS = {
     "mistralai.azure.client": "azure.ai.inference",
     "mistralai.gcp.client": "gcp.vertex_ai",
 }
+# What the SDK calls with each response.
+_TOLD = "after_success"
 # Parameters without an attribute of their own.
 _OTHERS = (
     "parallel_tool_calls",
@@ -109,6 +111,8 @@ class MistralInstrumentor(Instrumentor):
                 )
         for native in _native():
             wrapping.method(native, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
+        for home in ("mistralai", "mistralai.client", *_PLATFORMS):
+            wrapping.when_imported(f"{home}._hooks.sdkhooks", partial(_wrap_hooks, wrapping))
 
 
 def _sdk(module: str) -> Any:
@@ -135,9 +139,11 @@ def _fill(client: Any, wrapping: Wrapping) -> None:
             wrap_resource()
         elif platform is None:
             wrapping.on_first_use(client, home, wrap_resource)
-    for hook in client.sdk_configuration._hooks.before_request_hooks:
+    hooks = client.sdk_configuration._hooks
+    for hook in hooks.before_request_hooks:
         if isinstance(hook, _native()):
             wrapping.method(hook, "before_request", _calls.unobtrusive(_quiet, "wrap_mistral"))
+    wrapping.method(hooks, _TOLD, _calls.unobtrusive(_note_id, "wrap_mistral"))
 
 
 @guard.never_raises
@@ -174,6 +180,18 @@ def _native() -> tuple[type[Any], ...]:
         return (_sdk("_hooks.tracing").TracingHook,)
     except ModuleNotFoundError:
         return ()
+
+
+def _wrap_hooks(wrapping: Wrapping, module: Any) -> None:
+    wrapping.method(module.SDKHooks, _TOLD, _calls.unobtrusive(_note_id, "wrap_mistral"))
+
+
+def _note_id(wrapped: Any, _: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
+    """Notes the id of a request whose answer, once it is read, does not lead to the response any more."""
+    response = wrapped(*args, **kwargs)
+    if _genai.is_traced():
+        _request_id.note(get_current_span(), response)
+    return response
 
 
 def _quiet(wrapped: Any, hook: Any, args: _calls.Args, kwargs: _calls.Kwargs) -> Any:
