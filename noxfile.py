@@ -46,6 +46,7 @@ _TABLES = (
     "operations",
     "operation_streams",
     "request_id",
+    "views",
     "page",
 )
 TABLES = " or ".join(f"test_{name}.py" for name in _TABLES)

@@ -1,8 +1,9 @@
 """Clients that Stainless generates, openai's and anthropic's: resources, their views, copies of a client."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import Any, cast
+from weakref import WeakSet
 
 from .. import guard
 from . import _calls
@@ -51,13 +52,22 @@ def wrap_client(
     wrapping.at_undo(lambda: _forget_views(client, surface))
 
 
-def wrap_classes(homes: Mapping[str, str], surface: Surface, wrapping: Wrapping, tracers: Tracers) -> None:
+def wrap_classes(
+    clients: Iterable[type[Any]],
+    homes: Mapping[str, str],
+    surface: Surface,
+    wrapping: Wrapping,
+    tracers: Tracers,
+) -> None:
     """Wraps the methods of the classes of resources, for the whole process, as these are imported.
 
     Args:
+        clients: The classes of clients.
         homes: Resource -> its class and module, as "Completions openai.resources.chat.completions"; the async
             one has `Async` in front.
     """
+    for client in clients:
+        _renew_views(client, wrapping)
     for path, home in homes.items():
         name, module = home.split()
         wrapping.when_imported(module, partial(_wrap_classes, name, surface[path], wrapping, tracers))
@@ -68,10 +78,44 @@ def _wrap_classes(
 ) -> None:
     for prefix, patches in (("", ""), ("Async", "async_")):
         resource = getattr(module, prefix + name)
+        _renew_views(resource, wrapping)
         for method, patch in methods.items():
             if hasattr(resource, method) and (traced := tracers(patches + patch)):
                 # Clients cache views of it (`with_raw_response`).
                 wrapping.method(resource, method, wrapping.while_it_lasts(traced))
+
+
+def _renew_views(holder: type[Any], wrapping: Wrapping) -> None:
+    for name in _VIEWS:
+        view: Any = vars(holder).get(name)
+        if isinstance(view, cached_property):
+            setattr(holder, name, _Renewed(name, view))
+            wrapping.at_undo(partial(setattr, holder, name, view))
+
+
+class _Renewed:
+    """A cached property that drops once what each object has of before."""
+
+    def __init__(self, name: str, view: Any) -> None:
+        self._name = name
+        self._view = view
+        self._renewed: WeakSet[Any] = WeakSet()
+
+    def __get__(self, holder: Any, kind: Any = None) -> Any:
+        if holder is None:
+            return self._view
+        self._renew(holder)
+        return self._view.__get__(holder, kind)
+
+    def __set__(self, holder: Any, value: Any) -> None:
+        # Has it go before what the object holds.
+        vars(holder)[self._name] = value
+
+    @guard.never_raises
+    def _renew(self, holder: Any) -> None:
+        if holder not in self._renewed:
+            cast("dict[str, Any]", vars(holder)).pop(self._name, None)
+            self._renewed.add(holder)
 
 
 def server(resource: Any) -> tuple[str | None, int | None]:

@@ -117,7 +117,10 @@ class AnthropicInstrumentor(Instrumentor):
         _genai.check_installed("anthropic")
 
     def fill(self, wrapping: Wrapping) -> None:
-        _stainless.wrap_classes(_CLASSES, _SURFACE, wrapping, _tracers(wrapping))
+        import anthropic
+
+        clients = (anthropic.Anthropic, anthropic.AsyncAnthropic)
+        _stainless.wrap_classes(clients, _CLASSES, _SURFACE, wrapping, _tracers(wrapping))
 
 
 def _tracers(wrapping: Wrapping) -> _stainless.Tracers:

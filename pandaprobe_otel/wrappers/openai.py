@@ -145,7 +145,10 @@ class OpenAIInstrumentor(Instrumentor):
         _genai.check_installed("openai")
 
     def fill(self, wrapping: Wrapping) -> None:
-        _stainless.wrap_classes(_CLASSES, _SURFACE, wrapping, _tracers(wrapping))
+        import openai
+
+        clients = (openai.OpenAI, openai.AsyncOpenAI)
+        _stainless.wrap_classes(clients, _CLASSES, _SURFACE, wrapping, _tracers(wrapping))
 
 
 def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
