@@ -43,6 +43,7 @@ _TABLES = (
     "mistral_responses",
     "openai_others",
     "openai_platforms",
+    "openai_tools",
     "operations",
     "operation_streams",
     "request_id",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _operations, _responses, _spans, _stainless
+from . import _calls, _chat, _genai, _openai_runner, _operations, _responses, _spans, _stainless
 from ._chat_messages import field, items
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
@@ -128,6 +128,7 @@ def _wrap(client: Any, labels: Labels) -> None:
             (lambda patch: tracers(f"async_{patch}")) if asynchronous else tracers,
             lambda copy: _wrap(copy, labels),
         )
+        _openai_runner.trace_functions(client, wrapping)
 
     wrap(client, OpenAIInstrumentor.scope, labels, fill)
 
@@ -149,6 +150,8 @@ class OpenAIInstrumentor(Instrumentor):
 
         clients = (openai.OpenAI, openai.AsyncOpenAI)
         _stainless.wrap_classes(clients, _CLASSES, _SURFACE, wrapping, _tracers(wrapping))
+        for kind in clients:
+            _openai_runner.trace_functions(kind, wrapping)
 
 
 def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
