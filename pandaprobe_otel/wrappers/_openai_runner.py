@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from wrapt import register_post_import_hook
 
 from .. import guard
 from . import _calls
@@ -22,7 +24,13 @@ def trace_functions(of: Any, wrapping: Wrapping) -> None:
     """Traces the functions that are called for one client, or for those of a class."""
     _recorders[of] = wrapping.recorder
     wrapping.at_undo(partial(_recorders.pop, of, None))
-    wrapping.when_imported(_MODULE, _wrap_runners)
+    _watch()
+
+
+@cache
+def _watch() -> None:
+    # Once, however many clients there are, and copies of them: it is kept.
+    register_post_import_hook(guard.never_raises(_wrap_runners), _MODULE)
 
 
 def _wrap_runners(module: Any) -> None:
