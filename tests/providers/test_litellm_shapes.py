@@ -207,7 +207,7 @@ def _unwrapped() -> Iterator[None]:
     def functions() -> list[Any]:
         homes = [importlib.import_module(home) for home in wrapper._FOREIGN]
         held = zip(homes, wrapper._FOREIGN.values(), strict=True)
-        return [getattr(home, name) for home, shapes in held for name in shapes]
+        return [getattr(home, name, None) for home, shapes in held for name in shapes]
 
     before = functions()
     yield
