@@ -43,8 +43,7 @@ def _headers(given: Any) -> Any:
         told: Any = cast("Mapping[str, Any]", given).get("ResponseMetadata") or {}
         return told.get("HTTPHeaders")
     hidden: Any = getattr(given, "_hidden_params", None)
-    if isinstance(hidden, Mapping):
-        headers: Any = cast("Mapping[str, Any]", hidden).get("additional_headers") or {}
+    if isinstance(hidden, dict) and (headers := cast("dict[str, Any]", hidden).get("additional_headers")):
         return {name.removeprefix(_LITELLM): value for name, value in headers.items()}
     held = (getattr(given, name, None) for name in _RESPONSES)
     response = next((response for response in held if response is not None), given)

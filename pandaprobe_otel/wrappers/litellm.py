@@ -199,19 +199,13 @@ def _ask_for_message(invocation: InferenceInvocation, request: _calls.Kwargs) ->
     _spans.put_parameters(invocation, {name: field(request, name) for name in _OTHERS})
 
 
-def _answer_with_message(invocation: InferenceInvocation, answer: Any) -> None:
-    _anthropic_messages.put_answer(invocation, answer)
-    _put_cost(invocation, field(getattr(answer, "_hidden_params", None), "response_cost"))
-
-
 def _ask_for_content(invocation: InferenceInvocation, request: _calls.Kwargs) -> None:
     config = dict(field(request, "config") or field(request, "generationConfig") or {})
     # Beside it instead of in it, as Google's API has them.
     for name in ("tools", "systemInstruction", "system_instruction"):
         if (given := field(request, name)) is not None:
             config[name] = given
-    asked = {"contents": as_models(field(request, "contents")), "config": as_models(config)}
-    gemini.ask(invocation, asked)
+    gemini.ask(invocation, {"contents": as_models(field(request, "contents")), "config": as_models(config)})
 
 
 def _answer_with_content(invocation: InferenceInvocation, answer: Any) -> None:
@@ -287,7 +281,10 @@ _SURFACE = {
     ),
 }
 _MESSAGES = _spans.Shape(
-    partial(_start, "chat"), _ask_for_message, _answer_with_message, _anthropic_messages.MessagesReader
+    partial(_start, "chat"),
+    _ask_for_message,
+    _anthropic_messages.put_answer,
+    _anthropic_messages.MessagesReader,
 )
 _CONTENT = _spans.Shape(
     partial(_start, "generate_content"), _ask_for_content, _answer_with_content, _ContentReader

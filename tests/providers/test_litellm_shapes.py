@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import scripted
 import scripted_api
 from faulty import Step, each_step_failing
 from opentelemetry.trace import SpanKind, StatusCode
@@ -321,6 +322,29 @@ async def test_an_async_stream_that_is_closed_ends_its_span(api: str, name: str,
     (span,) = spans.spans
     assert span.status.status_code is StatusCode.UNSET
     assert parts(span)[0]["content"] == "Sun."
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_events_are_read_wherever_their_pieces_end(size: int) -> None:
+    data = SAID.replace("\n", "\r\n").encode() + b"data: [DONE]\r\n\r\n"
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    events = _sse.Events()
+    read = [event for piece in pieces for event in events.of(piece)]
+    assert scripted_api.events(*read) == SAID
+
+
+@pytest.mark.parametrize("name", [STREAMS[0]], indirect=True)
+async def test_a_stream_that_the_server_breaks_off_is_an_error_with_what_came(
+    name: str, spans: Captured
+) -> None:
+    begun = SAID[: SAID.index("Hel")].encode()
+    with scripted.running() as server:
+        server._answers = [(200, "text/event-stream", [begun[:99], begun[99:]], True)]
+        with pytest.raises(Exception, match="not completed"):
+            await collect(SHAPES[name](wrap_litellm(), request(name, server.url)))
+    (span,) = spans.spans
+    assert span.status.status_code is StatusCode.ERROR
+    assert [part["content"] for part in parts(span)] == ["Sun."]
 
 
 @pytest.mark.parametrize("model", ["openai/m", "mistral/m"])
