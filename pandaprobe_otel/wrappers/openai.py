@@ -44,6 +44,7 @@ _SURFACE = {
     "audio.transcriptions": {"create": "transcription"},
     "audio.translations": {"create": "transcription"},
     "moderations": {"create": "moderation"},
+    "decisions": {"create": "decision"},
 }
 _CLASSES = {
     "chat.completions": "Completions openai.resources.chat.completions",
@@ -56,6 +57,7 @@ _CLASSES = {
     "audio.transcriptions": "Transcriptions openai.resources.audio.transcriptions",
     "audio.translations": "Translations openai.resources.audio.translations",
     "moderations": "Moderations openai.resources.moderations",
+    "decisions": "Decisions openai.resources.decisions",
 }
 _IMAGE = ("n", "size", "quality", "background", "output_format", "style")
 _PICTURES = ("data", "b64_json")
@@ -280,6 +282,7 @@ _OWN = {
         output_type="text",
         parameters=("language", "response_format", "temperature"),
     ),
+    "decision": _own("generate_content", ("input", "questions"), ("answers",), output_type="json"),
     "moderation": _own("moderation", ("input",), ("results",), kind=SpanKind.OTHER),
 }
 

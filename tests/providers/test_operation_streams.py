@@ -1,6 +1,7 @@
 """Answers of what is asked once that are streams: where they end, and what the whole process does."""
 
 import gc
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ SPOKEN: dict[str, Any] = {**MODEL, "file": ("a.mp3", MEDIA), "stream": True}
 def api() -> Any:
     with scripted_api.running(ANSWERS) as url:
         yield url
+
+
+def has(made: Any, method: str) -> bool:
+    try:
+        return attrgetter(method.partition(",")[0])(made) is not None
+    except AttributeError:
+        return False
 
 
 async def broken_off(stream: Any) -> None:
@@ -96,8 +104,8 @@ async def test_the_whole_process_is_traced_until_it_is_undone(
     api: str, provider: str, asynchronous: bool, spans: Captured
 ) -> None:
     made = client(provider, api, asynchronous)
-    left_out = ("images", "compact", "beta.responses", "count_input")
-    rows = [row for row in SURFACES[provider] if not any(name in row.method for name in left_out)]
+    # Old versions lack some; pictures need a client of their own.
+    rows = [row for row in SURFACES[provider] if has(made, row.method) and "images" not in row.method]
     instrument(provider)
     try:
         for row in rows:

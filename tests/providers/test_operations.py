@@ -98,6 +98,15 @@ ANSWERS: dict[str, Any] = {
         "output": [*RESPONSE["output"], {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}],
     },
     "/moderations": RESULTS,
+    "/decisions": {
+        "model": "m",
+        "answers": [{"type": "predicate", "name": "kind", "probability": 0.75}],
+        "usage": {
+            **USAGE,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        },
+    },
     "/chat/moderations": RESULTS,
     "/classifications": {**RESULTS, "results": [{"topic": {"scores": {"a": 1.0}}}]},
     "/chat/classifications": {**RESULTS, "results": [{"topic": {"scores": {"a": 1.0}}}]},
@@ -147,6 +156,7 @@ class Row:
                 ".complete",
                 ".compact",
                 "responses.create",
+                "decisions.create",
                 "image_generation",
             )
         )
@@ -191,6 +201,13 @@ OPENAI = [
         {**MODEL, "file": ("a.mp3", MEDIA), "stream": True},
         "Hello.",
         "text",
+    ),
+    makes(
+        "decisions.create",
+        "input",
+        {**MODEL, "questions": [{"type": "predicate", "name": "kind", "question": "Is it kind?"}]},
+        "0.75",
+        "json",
     ),
     Row("responses.compact", "input", MODEL, "chat", "Hello."),
     Row("beta.responses.create", "input", MODEL, "chat", "Hello."),
