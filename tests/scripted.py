@@ -23,17 +23,19 @@ class Scripted:
         """Answers with JSON, with one body after the other; the last one stays."""
         self._answers = [(status, "application/json", [json.dumps(body).encode()], False) for body in bodies]
 
-    def streams(self, *events: Any, breaks: bool = False, done: bool = True) -> None:
+    def streams(self, *events: Any, breaks: bool = False, done: bool = True, then: bool = False) -> None:
         """Answers with server-sent events.
 
         Args:
             breaks: Cut the connection after them instead of ending the answer.
             done: Send `[DONE]` last, as OpenAI does.
+            then: Only after what was set before.
         """
         lines = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
         if done and not breaks:
             lines.append(b"data: [DONE]\n\n")
-        self._answers = [(200, "text/event-stream", lines, breaks)]
+        before = self._answers if then else []
+        self._answers = [*before, (200, "text/event-stream", lines, breaks)]
 
     def next(self) -> tuple[int, str, list[bytes], bool]:
         """What is answered now."""
@@ -46,6 +48,8 @@ def running() -> Iterator[Scripted]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Or each answer takes 40 ms, until the client acknowledges its headers.
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -53,6 +57,8 @@ def running() -> Iterator[Scripted]:
             self.send_response(status)
             self.send_header("content-type", content_type)
             self.send_header("transfer-encoding", "chunked")
+            # For SDKs that try again.
+            self.send_header("retry-after-ms", "1")
             self.end_headers()
             for piece in pieces:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -61,6 +67,8 @@ def running() -> Iterator[Scripted]:
                 self.close_connection = True
             else:
                 self.wfile.write(b"0\r\n\r\n")
+
+        do_GET = do_POST
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -28,12 +28,15 @@ class Shape:
         ask: Writes what is asked on it, given the same parameters.
         answer: Writes the answer on it.
         reader: Makes what reads an answer that comes in chunks; None where answers come whole.
+        unparsed: Reads a raw response where the SDK is not openai: gives the same response, given the span,
+            what makes of a stream one that ends it, and what writes a whole answer on it.
     """
 
     start: Callable[[_genai.TelemetryHandler, Any, Kwargs], Any]
     ask: Callable[[Any, Kwargs], None]
     answer: Callable[[Any, Any], None]
     reader: Callable[[InferenceInvocation], _genai.Reader] | None = None
+    unparsed: Callable[[Any, Any, Callable[[Any], Any], Callable[[Any], None]], Any] | None = None
 
 
 def traced(shape: Shape, recorder: _genai.Recorder, where: str) -> Traced:
@@ -112,6 +115,8 @@ def _answered(shape: Shape, invocation: Any, result: Any, *, asynchronous: bool)
 
     if shape.reader is not None and hasattr(result, "__anext__" if asynchronous else "__next__"):
         return streamed(result)
+    if shape.unparsed is not None and hasattr(result, "http_response"):
+        return shape.unparsed(result, invocation, streamed, partial(_step, shape.answer, invocation))
     if _genai.is_unread(result):
         return _genai.read_raw_with(result, invocation, streamed, partial(_step, shape.answer, invocation))
     _step(shape.answer, invocation, result)

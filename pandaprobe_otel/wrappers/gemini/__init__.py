@@ -18,7 +18,7 @@ from ...tracing.labels import Id, Labels
 from .. import _calls, _genai, _operations, _spans
 from .._instrumentor import Instrumentor
 from .._wrapping import Wrapping, wrap
-from . import calls
+from . import calls, interactions
 from .tools import with_traced_tools
 
 C = TypeVar("C")
@@ -63,10 +63,10 @@ def wrap_gemini(
 
         client = wrap_gemini(genai.Client())
 
-    `models`, `chats` and their `aio` twins, for the Gemini API and for Vertex AI. Each request makes a span,
-    and so does each function of the user that the SDK calls between two of them. Spans and attributes follow
-    OpenTelemetry's GenAI semantic conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT`
-    or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
+    `models`, `chats`, `interactions` and their `aio` twins, for the Gemini API and for Vertex AI. Each
+    request makes a span, and so does each function of the user that the SDK calls between two of them. Spans
+    and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
+    `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
 
     Args:
         client: A `google.genai.Client`. Wrapping it twice is the same as once; with other labels, these hold
@@ -90,7 +90,7 @@ def wrap_gemini(
         raise _calls.not_a_client("wrap_gemini", client, "google.genai.Client", "genai.Client()")
     labels = Labels(session_id=session_id, user_id=user_id, tags=tags, metadata=metadata)
     if GeminiInstrumentor().supports_installed():
-        wrap(client, GeminiInstrumentor.scope, labels, partial(_fill, client.models, client.aio.models))
+        wrap(client, GeminiInstrumentor.scope, labels, partial(_fill_client, client))
     return client
 
 
@@ -105,9 +105,15 @@ class GeminiInstrumentor(Instrumentor):
         from google import genai  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     def fill(self, wrapping: Wrapping) -> None:
-        from google.genai import models
+        from google.genai import client, models
 
         _fill(models.Models, models.AsyncModels, wrapping)
+        interactions.trace(client.Client, client.AsyncClient, wrapping)
+
+
+def _fill_client(client: Any, wrapping: Wrapping) -> None:
+    _fill(client.models, client.aio.models, wrapping)
+    interactions.trace(client, client.aio, wrapping)
 
 
 def _fill(models: Any, async_models: Any, wrapping: Wrapping) -> None:
