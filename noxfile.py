@@ -37,6 +37,7 @@ _TABLES = (
     "anthropic",
     "anthropic_tools",
     "gemini",
+    "gemini_interactions",
     "mistral",
     "mistral_conversations",
     "mistral_platforms",

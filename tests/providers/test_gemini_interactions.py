@@ -8,6 +8,7 @@ import gc
 import json
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import in_process
@@ -16,10 +17,12 @@ import scripted
 from faulty import each_step_failing
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
+from wrapt import FunctionWrapper
 
 from pandaprobe_otel import session
 from pandaprobe_otel.testing import Captured, assert_session
 from pandaprobe_otel.wrappers import instrument, uninstrument, unwrap, wrap_gemini
+from pandaprobe_otel.wrappers._genai import Recorder
 from pandaprobe_otel.wrappers.gemini import interaction_answers, interactions, steps, unparsed
 
 from .surfaces import Surface, assert_error, attributes, collect, outcome, parts, run_in_session
@@ -145,7 +148,12 @@ async def make() -> AsyncIterator[Make]:
 
     def make(url: str) -> Any:
         options = types.HttpOptions(
-            base_url=url, api_version="v1beta", retry_options=types.HttpRetryOptions(attempts=0)
+            base_url=url,
+            api_version="v1beta",
+            retry_options=types.HttpRetryOptions(attempts=0),
+            # Reading certificates takes most of the time that making a client does.
+            client_args={"verify": False},
+            async_client_args={"verify": False},
         )
         made.append(genai.Client(api_key="none", http_options=options))
         return made[-1]
@@ -156,7 +164,7 @@ async def make() -> AsyncIterator[Make]:
         await client.aio.aclose()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api() -> Iterator[scripted.Scripted]:
     with scripted.running() as running:
         yield running
@@ -182,9 +190,7 @@ def answers(api: scripted.Scripted, surface: str, whole: Any, events: Any) -> No
 # Each surface
 
 
-async def test_an_answer(
-    api: scripted.Scripted, make: Make, client: Any, surface: str, spans: Captured
-) -> None:
+async def test_an_answer(api: scripted.Scripted, client: Any, surface: str, spans: Captured) -> None:
     answers(api, surface, interaction(*ANSWER), STREAMED)
     request = ask(
         "Hello.",
@@ -200,8 +206,8 @@ async def test_an_answer(
         },
         store=True,
     )
-    plain = await outcome(SURFACES[surface], make(api.url), request)
-    seen, span = await run_in_session(spans, SURFACES[surface], client, request)
+    plain = await outcome(SURFACES[surface], unwrap(client), request)
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_gemini(client), request)
     assert seen == plain
     assert seen[0] == "answer"
     assert (span.name, span.kind) == (f"generate_content {MODEL}", SpanKind.CLIENT)
@@ -238,14 +244,12 @@ async def test_an_answer(
     assert ("gen_ai.response.time_to_first_chunk" in found) == (surface in STREAMS)
 
 
-async def test_a_function_call(
-    api: scripted.Scripted, make: Make, client: Any, surface: str, spans: Captured
-) -> None:
+async def test_a_function_call(api: scripted.Scripted, client: Any, surface: str, spans: Captured) -> None:
     answers(api, surface, interaction(THOUGHT, CALL, status="requires_action"), CALLED)
     tool = {"type": "function", "name": "get_weather", "description": "The weather in a city."}
     request = ask("weather", tools=[{**tool, "parameters": {"type": "object"}}, {"type": "google_search"}])
-    plain = await outcome(SURFACES[surface], make(api.url), request)
-    seen, span = await run_in_session(spans, SURFACES[surface], client, request)
+    plain = await outcome(SURFACES[surface], unwrap(client), request)
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_gemini(client), request)
     assert seen == plain
     (called,) = [part for part in parts(span) if part["type"] == "tool_call"]
     assert (called["name"], called["arguments"], called["id"]) == ("get_weather", {"city": "Paris"}, "call_1")
@@ -256,18 +260,31 @@ async def test_a_function_call(
     assert ("gen_ai.response.time_to_first_chunk" in attributes(span)) == (surface in STREAMS)
 
 
-async def test_an_error(
-    api: scripted.Scripted, make: Make, client: Any, surface: str, spans: Captured
-) -> None:
+async def test_an_error(api: scripted.Scripted, client: Any, surface: str, spans: Captured) -> None:
     error = {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}
     api.answers({"error": error}, status=429)
-    plain = await outcome(SURFACES[surface], make(api.url), ask("Hello."))
-    seen, span = await run_in_session(spans, SURFACES[surface], client, ask("Hello."))
+    plain = await outcome(SURFACES[surface], unwrap(client), ask("Hello."))
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_gemini(client), ask("Hello."))
     assert seen == plain == ("RateLimitError", 429)
-    assert_error(span, "RateLimitError")
+    # Version 2.9 hands on a raw response of an error.
+    assert_error(
+        span, "429" if genai.__version__.startswith("2.9.") and "with" in surface else "RateLimitError"
+    )
     assert attributes(span)["http.response.status_code"] == 429
 
 
+def test_a_raw_response_that_says_an_error_is_one(spans: Captured) -> None:
+    """As version 2.9 hands them on."""
+    http = SimpleNamespace(status_code=429, reason_phrase="Too Many Requests")
+    invocation = Recorder("pandaprobe_otel.wrappers.gemini").handler().inference("gcp.gemini")
+    response = SimpleNamespace(http_response=http)
+    assert unparsed.read_unparsed(response, invocation, list, list) is response
+    (span,) = spans.spans
+    assert_error(span, "429")
+    assert attributes(span)["http.response.status_code"] == 429
+
+
+@pytest.mark.parametrize("surface", [name for name in SURFACES if "with" not in name])
 async def test_no_content_where_it_is_not_wanted(
     api: scripted.Scripted, client: Any, surface: str, spans: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,14 +323,14 @@ def test_an_interaction_that_did_not_complete_says_why(
 
 
 async def test_an_error_in_a_stream_is_the_spans_although_the_sdk_hands_it_on(
-    api: scripted.Scripted, make: Make, client: Any, spans: Captured
+    api: scripted.Scripted, client: Any, spans: Captured
 ) -> None:
     error = {"code": "internal_error", "message": "Something went wrong."}
     events = [*stream((SAYS, [text("Hel")]))[:4], {"event_type": "error", "error": error}]
     api.streams(*events)
-    plain = await outcome(SURFACES["interactions.create, stream=True"], make(api.url), ask("Hello."))
+    plain = await outcome(SURFACES["interactions.create, stream=True"], unwrap(client), ask("Hello."))
     seen, span = await run_in_session(
-        spans, SURFACES["interactions.create, stream=True"], client, ask("Hello.")
+        spans, SURFACES["interactions.create, stream=True"], wrap_gemini(client), ask("Hello.")
     )
     assert seen == plain
     assert seen[1][-1]["error"] == error
@@ -385,15 +402,16 @@ def test_what_was_said_before_and_results_of_functions_are_messages(
     assert part["response"][0].startswith("[image/png, 2 bytes, sha256 ")
 
 
+@pytest.mark.parametrize("surface", [name for name in SURFACES if "with" not in name])
 async def test_an_agent_is_invoked_and_not_a_model(
-    api: scripted.Scripted, make: Make, client: Any, surface: str, spans: Captured
+    api: scripted.Scripted, client: Any, surface: str, spans: Captured
 ) -> None:
     whole = interaction(*ANSWER, agent=AGENT)
     del whole["model"]
     answers(api, surface, whole, stream((SAYS, [text("Hello there.")]), agent=AGENT))
     request = {"agent": AGENT, "input": "Hello.", "agent_config": {"type": "deep-research"}}
-    plain = await outcome(SURFACES[surface], make(api.url), request)
-    seen, span = await run_in_session(spans, SURFACES[surface], client, request)
+    plain = await outcome(SURFACES[surface], unwrap(client), request)
+    seen, span = await run_in_session(spans, SURFACES[surface], wrap_gemini(client), request)
     assert seen == plain
     assert (span.name, span.kind) == (f"invoke_agent {AGENT}", SpanKind.CLIENT)
     assert {
@@ -597,6 +615,49 @@ def test_a_call_inside_a_span_of_googles_adk_gets_no_other(
     assert [span.name for span in spans.spans] == ["call_llm"]
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("twin", ["", "aio."])
+async def test_the_official_instrumentation_and_this_one_make_one_span(
+    api: scripted.Scripted, make: Make, twin: str, streams: bool, spans: Captured
+) -> None:
+    official = pytest.importorskip(
+        "opentelemetry.instrumentation.google_genai", reason="the official instrumentation is not installed"
+    ).GoogleGenAiSdkInstrumentor()
+    official.instrument(tracer_provider=spans.tracer_provider, skip_dep_check=True)
+    surface = SURFACES[f"{twin}interactions.create" + (", stream=True" if streams else "")]
+    try:
+        client = wrap_gemini(make(api.url), session_id="mine")
+        for request in (ask("Hello."), {"agent": AGENT, "input": "Hello."}):
+            answers(api, ", stream=True" if streams else "", interaction(*ANSWER), STREAMED)
+            await collect(surface(client, request))
+    finally:
+        official.uninstrument()
+    assert [span.name for span in spans.spans] == [f"generate_content {MODEL}", f"invoke_agent {AGENT}"]
+    assert_session(spans.spans, "mine")
+
+
+@pytest.mark.parametrize("twin", ["", "aio."])
+async def test_an_agent_has_no_second_span_where_the_official_instrumentation_is_active(
+    api: scripted.Scripted, make: Make, twin: str, spans: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in for it, which puts a layer around the same method."""
+    client = wrap_gemini(make(api.url), session_id="mine")
+    kind = type(client.aio.interactions if twin else client.interactions)
+
+    def layer(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        spans.tracer.start_span("official").end()
+        return wrapped(*args, **kwargs)
+
+    layer.__module__ = "opentelemetry.instrumentation.google_genai.interactions"
+    monkeypatch.setattr(kind, "create", FunctionWrapper(kind.create, layer))
+    unwrap(client)
+    wrap_gemini(client, session_id="mine")
+    api.answers(interaction(*ANSWER))
+    await collect(SURFACES[f"{twin}interactions.create"](client, {"agent": AGENT, "input": "Hello."}))
+    assert [span.name for span in spans.spans] == ["official"]
+    assert_session(spans.spans, "mine")
+
+
 def test_the_whole_process_is_traced_until_it_is_undone(
     api: scripted.Scripted, make: Make, spans: Captured
 ) -> None:
@@ -748,8 +809,8 @@ async def test_no_fault_of_the_tracing_reaches_the_caller(
 ) -> None:
     request = ask([text("Hello.")], generation_config={"temperature": 0.5})
     answers(api, surface, interaction(*ANSWER, CALL), [*STREAMED[:-1], *CALLED])
-    plain = await outcome(SURFACES[surface], make(api.url), request)
     client = make(api.url)
+    plain = await outcome(SURFACES[surface], client, request)
     for step in each_step_failing(interactions, interaction_answers, steps, unparsed):
         with step.failing():
             assert await outcome(SURFACES[surface], wrap_gemini(client), request) == plain, step

@@ -4,7 +4,8 @@ The SDK loads them as they are used first, which takes 0.7 s from version 2 on. 
 as they are reached through a client.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from opentelemetry.trace import get_current_span
 
 from ... import guard
 from ...attributes import GEN_AI_AGENT_NAME
+from ...tracing.labels import Labels
 from .. import _calls, _genai, _spans
 from .._calls import Kwargs
 from .._chat_messages import field, tool_definitions
@@ -23,6 +25,7 @@ from . import interaction_answers, steps
 from .unparsed import read_unparsed
 
 _NAME = "interactions"
+_OFFICIAL = "opentelemetry.instrumentation.google_genai"
 # What version 1 caches of the methods of a resource.
 _VIEWS = ("with_raw_response", "with_streaming_response")
 # Field of the generation's configuration -> attribute of an inference.
@@ -37,9 +40,6 @@ _PARAMETERS = {
 _OTHERS = ("background", "store", "response_modalities", "cached_content", "service_tier", "agent_config")
 _OUTPUT_TYPES = {"text": "text", "image": "image", "audio": "speech"}
 
-
-# What a client has made already is kept under one of these.
-_MADE = ("_interactions", "_nextgen_client_instance")
 
 # A client or the class -> what it is wrapped by, and what makes a tracing function.
 _wrappings: WeakKeyDictionary[Any, tuple["ref[Wrapping]", Any]] = WeakKeyDictionary()
@@ -63,9 +63,14 @@ def trace(clients: Any, async_clients: Any, wrapping: Wrapping) -> None:
             _wrappings[target] = ref(wrapping), make
             # Not the client itself, which closes its connections as it goes.
             wrapping.at_undo(partial(_forget, ref(target), home))
-            held = cast("dict[str, Any]", vars(target))
-            if not isinstance(target, type) and any(held.get(name) for name in _MADE):
+            if not isinstance(target, type) and _is_made(target):
                 getattr(target, _NAME)
+
+
+def _is_made(client: Any) -> bool:
+    made = getattr(client, "_interactions", None)
+    older: dict[str, Any] = getattr(getattr(client, "_nextgen_client_instance", None), "__dict__", {})
+    return made is not None or _NAME in older
 
 
 class _Watched(property):
@@ -100,7 +105,7 @@ def _reached(client: Any, resource: Any) -> None:
         wrapping, make = _wrappings.get(known, (_nothing, None))
         if (held := wrapping()) is None or make is None or _calls.is_wrapped(target, "create"):
             continue
-        traced = make(_SHAPE, held.recorder, "wrap_gemini")
+        traced = _once(make(_SHAPE, held.recorder, "wrap_gemini"), held.recorder)
         # Objects of a class keep views of its method.
         held.method(target, "create", traced if target is resource else held.while_it_lasts(traced))
         _calls.forget_cached(resource, *_VIEWS)
@@ -109,6 +114,35 @@ def _reached(client: Any, resource: Any) -> None:
 
 def _nothing() -> None:
     """Stands for a wrapping that is gone."""
+
+
+def _once(traced: _calls.Traced, recorder: _genai.Recorder) -> _calls.Traced:
+    """Leaves an agent to OpenTelemetry's instrumentation where that is active.
+
+    Two model calls in one another make one span by OpenTelemetry's own rules, but two agents would make two.
+    """
+    labels = recorder.labels or Labels()
+
+    def call(wrapped: Any, resource: Any, args: _calls.Args, kwargs: Kwargs) -> Any:
+        if not _is_official(resource, kwargs):
+            return traced(wrapped, resource, args, kwargs)
+        with labels.applied():
+            result = wrapped(*args, **kwargs)
+        return _awaited(result, labels) if inspect.isawaitable(result) else result
+
+    return call
+
+
+async def _awaited(result: Awaitable[Any], labels: Labels) -> Any:
+    with labels.applied():
+        return await result
+
+
+@guard.never_raises
+def _is_official(resource: Any, request: Kwargs) -> bool:
+    layers = [vars(kind).get("create") for kind in cast("type[Any]", type(resource)).__mro__]
+    homes = [str(getattr(getattr(layer, "_self_wrapper", None), "__module__", "")) for layer in layers]
+    return field(_body(request), "agent") is not None and any(home.startswith(_OFFICIAL) for home in homes)
 
 
 def _start(handler: _genai.TelemetryHandler, resource: Any, request: Kwargs) -> InferenceInvocation:

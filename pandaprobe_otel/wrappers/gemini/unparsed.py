@@ -13,7 +13,11 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from ... import guard
+from ...attributes import HTTP_RESPONSE_STATUS_CODE
+from .._genai.parts import Error
 
+# The lowest HTTP status that is one.
+_ERRORS = 400
 # Makes of a stream one that ends the span.
 _Streamed = Callable[[Any], Any]
 # Writes an answer that came whole.
@@ -22,12 +26,17 @@ _Tell = Callable[[Any], None]
 
 def read_unparsed(response: Any, invocation: Any, streamed: _Streamed, tell: _Tell) -> Any:
     """The same response, whose span ends as its body is parsed, read or closed."""
-    if response.http_response.is_stream_consumed:
-        tell(json.loads(response.http_response.content))
+    http = response.http_response
+    if http.status_code >= _ERRORS:
+        # Version 2.9 raises it as the response is parsed.
+        invocation.attributes[HTTP_RESPONSE_STATUS_CODE] = http.status_code
+        invocation.fail(Error(message=http.reason_phrase, type=str(http.status_code)))
+    elif http.is_stream_consumed:
+        tell(json.loads(http.content))
         invocation.stop()
     else:
         invocation.suspend()
-        _watch(response, _Body(response.http_response, invocation, streamed, tell))
+        _watch(response, _Body(http, invocation, streamed, tell))
     return response
 
 
