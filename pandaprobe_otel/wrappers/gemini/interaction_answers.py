@@ -75,9 +75,10 @@ class Reader:
         parts = [part for step in told for part in steps.step_parts(step)]
         if parts:
             invocation.output_messages = [OutputMessage(role="assistant", parts=parts, finish_reason=reason)]
-        error = self._error or next(iter(items(self._last.get("errors"))), None)
         if self._error or status == "failed":
             # What the SDK hands on as an answer.
+            found = (self._error, *items(self._last.get("errors")), *(field(step, "error") for step in told))
+            error = next((one for one in found if one), None)
             message, code = field(error, "message"), field(error, "code")
             invocation.fail(Error(message=message or status, type=str(code or status)))
 
@@ -86,7 +87,11 @@ class Reader:
         if delta is None and begin is None:
             return
         kind = steps.kind_of(steps.known(begin if delta is None else delta))
-        self._begun = self._begun or (kind not in _MARKS if begin is None else bool(steps.step_parts(begin)))
+        if delta is None:
+            brings = bool(steps.step_parts(begin))
+        else:
+            brings = kind not in _MARKS and (kind != "text" or bool(field(delta, "text")))
+        self._begun = self._begun or brings
         if self._keeps_content and kind not in _MARKS:
             key = self._last.get("id"), field(event, "index")
             step = self._steps.setdefault(key, _Step())
@@ -134,7 +139,7 @@ class _Step:
         return {**fields, "content": self._contents, "summary": self._contents}
 
     def _take(self, given: Any) -> None:
-        for name in ("type", "id", "call_id", "name", "arguments", "result"):
+        for name in ("type", "id", "call_id", "name", "arguments", "result", "error"):
             if (value := field(given, name)) is not None:
                 self._fields[name] = value
 
