@@ -28,8 +28,8 @@ class Shape:
         ask: Writes what is asked on it, given the same parameters.
         answer: Writes the answer on it.
         reader: Makes what reads an answer that comes in chunks; None where answers come whole.
-        unparsed: Reads a raw response where the SDK is not openai: gives the same response, given the span,
-            what makes of a stream one that ends it, and what writes a whole answer on it.
+        unparsed: Reads a response that the caller is to parse, where the SDK is not openai. It is given the
+            span, what makes of a stream one that ends it, and what writes a whole answer.
     """
 
     start: Callable[[_genai.TelemetryHandler, Any, Kwargs], Any]

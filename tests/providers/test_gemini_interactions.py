@@ -429,6 +429,25 @@ def test_what_was_said_before_and_results_of_functions_are_messages(
     assert part["response"][0].startswith("[image/png, 2 bytes, sha256 ")
 
 
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        ({"response_mime_type": "application/json", "response_format": {"type": "object"}}, "json"),
+        ({"response_format": {"type": "text", "mime_type": "application/json", "schema": {}}}, "json"),
+        ({"response_format": {"type": "image", "mime_type": "image/png"}}, "image"),
+        ({"response_format": {"type": "audio"}}, "speech"),
+        ({}, None),
+    ],
+)
+def test_the_kind_of_answer_that_is_asked_for(
+    api: scripted.Scripted, client: Any, asked: dict[str, Any], kind: str | None, spans: Captured
+) -> None:
+    api.answers(interaction(*ANSWER))
+    client.interactions.create(**ask("Hello."), **asked)
+    (span,) = spans.spans
+    assert attributes(span).get("gen_ai.output.type") == kind
+
+
 @pytest.mark.parametrize("surface", [name for name in SURFACES if "with" not in name])
 async def test_an_agent_is_invoked_and_not_a_model(
     api: scripted.Scripted, client: Any, surface: str, spans: Captured

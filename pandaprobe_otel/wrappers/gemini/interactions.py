@@ -40,7 +40,6 @@ _PARAMETERS = {
 _OTHERS = ("background", "store", "response_modalities", "cached_content", "service_tier", "agent_config")
 _OUTPUT_TYPES = {"text": "text", "image": "image", "audio": "speech"}
 
-
 # A client or the class -> what it is wrapped by, and what makes a tracing function.
 _wrappings: WeakKeyDictionary[Any, tuple["ref[Wrapping]", Any]] = WeakKeyDictionary()
 # A class whose property is watched -> the property.
@@ -93,9 +92,12 @@ def _watch(home: type[Any]) -> None:
 def _forget(target: "ref[Any]", home: type[Any]) -> None:
     if (known := target()) is not None:
         _wrappings.pop(known, None)
-    watched = any(known is home or isinstance(known, home) for known in list(_wrappings))
+    watched = any(one is home or isinstance(one, home) for one in list(_wrappings))
     if home in _properties and not watched:
-        setattr(home, _NAME, _properties.pop(home))
+        original = _properties.pop(home)
+        # Unless somebody put theirs in its place.
+        if isinstance(vars(home)[_NAME], _Watched):
+            setattr(home, _NAME, original)
 
 
 @guard.never_raises
@@ -106,10 +108,12 @@ def _reached(client: Any, resource: Any) -> None:
         if (held := wrapping()) is None or make is None or _calls.is_wrapped(target, "create"):
             continue
         traced = _once(make(_SHAPE, held.recorder, "wrap_gemini"), held.recorder)
-        # Objects of a class keep views of its method.
-        held.method(target, "create", traced if target is resource else held.while_it_lasts(traced))
         _calls.forget_cached(resource, *_VIEWS)
-        held.at_undo(partial(_calls.forget_cached, resource, *_VIEWS))
+        if target is resource:
+            held.method(resource, "create", traced)
+            held.at_undo(partial(_calls.forget_cached, resource, *_VIEWS))
+        else:
+            held.method(target, "create", held.while_it_lasts(traced))
 
 
 def _nothing() -> None:
@@ -140,9 +144,11 @@ async def _awaited(result: Awaitable[Any], labels: Labels) -> Any:
 
 @guard.never_raises
 def _is_official(resource: Any, request: Kwargs) -> bool:
+    if field(_body(request), "agent") is None:
+        return False
     layers = [vars(kind).get("create") for kind in cast("type[Any]", type(resource)).__mro__]
-    homes = [str(getattr(getattr(layer, "_self_wrapper", None), "__module__", "")) for layer in layers]
-    return field(_body(request), "agent") is not None and any(home.startswith(_OFFICIAL) for home in homes)
+    homes = [getattr(getattr(layer, "_self_wrapper", None), "__module__", None) for layer in layers]
+    return any(str(home).startswith(_OFFICIAL) for home in homes)
 
 
 def _start(handler: _genai.TelemetryHandler, resource: Any, request: Kwargs) -> InferenceInvocation:
