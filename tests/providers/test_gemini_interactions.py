@@ -9,6 +9,7 @@ import json
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -557,6 +558,31 @@ def test_a_stream_that_is_not_read_on_ends_its_span(
     (span,) = spans.spans
     assert [part["content"] for part in parts(span)] == ["Two words.", "Hello "]
     assert (span.status.status_code is StatusCode.ERROR) == (end == "failed")
+
+
+@pytest.mark.parametrize("end", ["dropped", "closed", "left"])
+@pytest.mark.parametrize("view", ["", "with_raw_response.", "with_streaming_response."])
+async def test_an_async_stream_that_is_not_read_on_ends_its_span(
+    api: scripted.Scripted, client: Any, view: str, end: str, spans: Captured
+) -> None:
+    api.streams(*STREAMED)
+    opened = SURFACES[f"aio.interactions.{view}create, stream=True"](client, ask("Hello."))
+    async with AsyncExitStack() as left:
+        response = await (left.enter_async_context(opened) if "streaming" in view else opened)
+        events = await response.parse() if view else response
+        await anext(events)
+        assert not spans.spans
+        if end == "closed":
+            await events.close()
+        elif end == "left":
+            async with events:
+                pass
+        elif "streaming" not in view:
+            del response, events, opened
+            gc.collect()
+            await asyncio.sleep(0.05)
+    (span,) = spans.spans
+    assert span.status.status_code is StatusCode.UNSET
 
 
 @pytest.mark.parametrize("end", ["dropped", "closed", "read"])
