@@ -19,9 +19,13 @@ class Scripted:
         self.url = url
         self._answers: list[tuple[int, str, list[bytes], bool]] = []
 
-    def answers(self, *bodies: Any, status: int = 200) -> None:
-        """Answers with JSON, with one body after the other; the last one stays."""
-        self._answers = [(status, "application/json", [json.dumps(body).encode()], False) for body in bodies]
+    def answers(self, *bodies: Any, status: int = 200, breaks: bool = False) -> None:
+        """Answers with JSON, with one body after the other; the last one stays.
+
+        Args:
+            breaks: Cut the connection after the body instead of ending the answer.
+        """
+        self._answers = [(status, "application/json", [json.dumps(body).encode()], breaks) for body in bodies]
 
     def streams(self, *events: Any, breaks: bool = False, done: bool = True, then: bool = False) -> None:
         """Answers with server-sent events.

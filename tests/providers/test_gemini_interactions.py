@@ -620,6 +620,17 @@ def test_a_stream_that_the_server_breaks_off_is_an_error_with_what_came(
     assert [part["content"] for part in parts(span)] == ["Two words.", "Hello there."]
 
 
+@pytest.mark.parametrize("twin", ["", "aio."])
+async def test_a_body_that_the_server_breaks_off_is_an_error(
+    api: scripted.Scripted, client: Any, twin: str, spans: Captured
+) -> None:
+    api.answers(interaction(*ANSWER), breaks=True)
+    with pytest.raises(Exception, match=r"(?i)peer|incomplete|chunked"):
+        await collect(SURFACES[f"{twin}interactions.with_streaming_response.create"](client, ask("Hello.")))
+    (span,) = spans.spans
+    assert span.status.status_code is StatusCode.ERROR
+
+
 async def test_a_cancelled_stream_ends_its_span(api: scripted.Scripted, client: Any, spans: Captured) -> None:
     api.streams(*STREAMED)
     begun = asyncio.Event()

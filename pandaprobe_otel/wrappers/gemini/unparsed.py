@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from ... import guard
 from ...attributes import HTTP_RESPONSE_STATUS_CODE
+from .. import _genai
 from .._genai.parts import Error
 
 # The lowest HTTP status that is one.
@@ -82,7 +83,11 @@ class _Body:
         self.release()
         if self.stream is None:
             with self._invocation.activate():
-                self._invocation.stop() if error is None else self._invocation.fail(error)
+                if error is None:
+                    self._invocation.stop()
+                else:
+                    _genai.put_status(self._invocation, error)
+                    self._invocation.fail(error)
 
     def _end_at_exit(self) -> None:
         # Not in a child that was forked.
