@@ -50,7 +50,7 @@ class Reader:
         """Takes an event; whether the answer has begun with it, or before."""
         event = steps.known(chunk)
         interaction = field(event, "interaction")
-        for name in ("id", "model", "agent", "status", "errors"):
+        for name in ("id", "model", "status", "errors"):
             if (value := field(interaction, name)) is not None:
                 self._last[name] = value
         self._last["status"] = field(event, "status") or self._last.get("status")

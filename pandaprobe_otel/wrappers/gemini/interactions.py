@@ -104,8 +104,9 @@ def _forget(target: "ref[Any]", home: type[Any]) -> None:
 def _reached(client: Any, resource: Any) -> None:
     kinds = cast("type[Any]", type(client)).__mro__
     for known, target in ((client, resource), *((kind, cast(Any, type(resource))) for kind in kinds)):
-        wrapping, make = _wrappings.get(known, (_nothing, None))
-        if (held := wrapping()) is None or make is None or _calls.is_wrapped(target, "create"):
+        wrapping, make = _wrappings.get(known) or (None, None)
+        held = wrapping and wrapping()
+        if held is None or make is None or _calls.is_wrapped(target, "create"):
             continue
         traced = _once(make(_SHAPE, held.recorder, "wrap_gemini"), held.recorder)
         _calls.forget_cached(resource, *_VIEWS)
@@ -114,10 +115,6 @@ def _reached(client: Any, resource: Any) -> None:
             held.at_undo(partial(_calls.forget_cached, resource, *_VIEWS))
         else:
             held.method(target, "create", held.while_it_lasts(traced))
-
-
-def _nothing() -> None:
-    """Stands for a wrapping that is gone."""
 
 
 def _once(traced: _calls.Traced, recorder: _genai.Recorder) -> _calls.Traced:
