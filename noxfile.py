@@ -38,6 +38,7 @@ _TABLES = (
     "anthropic_tools",
     "gemini",
     "gemini_interactions",
+    "gemini_live",
     "mistral",
     "mistral_conversations",
     "mistral_platforms",
@@ -49,6 +50,8 @@ _TABLES = (
     "operation_streams",
     "request_id",
     "views",
+    "realtime",
+    "responses_connection",
     "page",
 )
 TABLES = " or ".join(f"test_{name}.py" for name in _TABLES)

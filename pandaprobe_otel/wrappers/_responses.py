@@ -44,7 +44,7 @@ def put_answer(invocation: InferenceInvocation, answer: Any) -> None:
     reason = _finish_reason(answer)
     invocation.finish_reasons = [reason] if reason else []
     _put_usage(invocation, field(answer, "usage"))
-    parts = [part for item in items(field(answer, "output")) for part in _message(item).parts]
+    parts = [part for item in items(field(answer, "output")) for part in message(item).parts]
     if invocation.should_capture_content and parts:
         invocation.output_messages = [OutputMessage(role="assistant", parts=parts, finish_reason=reason)]
 
@@ -105,10 +105,11 @@ def _finish_reason(answer: Any) -> str | None:
 def _input_messages(given: Any) -> list[InputMessage]:
     if isinstance(given, str):
         return [InputMessage(role="user", parts=[TextPart(given)])]
-    return [message for item in items(given) if (message := _message(item)).parts]
+    found = [message(item) for item in items(given)]
+    return [one for one in found if one.parts]
 
 
-def _message(item: Any) -> InputMessage:
+def message(item: Any) -> InputMessage:
     """One item of a request or an answer; those of tools that the provider runs have no parts."""
     parts: list[MessagePart] = []
     match field(item, "type"):

@@ -7,11 +7,24 @@ of one client, or of the package's classes with PandaProbe's idea of what goes o
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from .. import guard
 from ..attributes import SpanKind
 from ..tracing.labels import Id, Labels
-from . import _calls, _chat, _genai, _openai_runner, _operations, _responses, _spans, _stainless
+from . import (
+    _calls,
+    _chat,
+    _connections,
+    _genai,
+    _openai_runner,
+    _operations,
+    _realtime,
+    _responses,
+    _responses_connection,
+    _spans,
+    _stainless,
+)
 from ._chat_messages import field, items
 from ._instrumentor import Instrumentor
 from ._wrapping import Wrapping, wrap
@@ -36,9 +49,12 @@ _SURFACE = {
         "stream": "responses_stream",
         "retrieve": "responses_retrieve",
         "compact": "response",
+        "connect": "responses_connection",
     },
+    "realtime": {"connect": "realtime"},
+    "beta.realtime": {"connect": "realtime"},
     # Its answers have types of their own, which the official instrumentation does not read.
-    "beta.responses": {"create": "response", "compact": "response"},
+    "beta.responses": {"create": "response", "compact": "response", "connect": "responses_connection"},
     "images": {"generate": "generate_image", "edit": "edit_image"},
     "audio.speech": {"create": "speech"},
     "audio.transcriptions": {"create": "transcription"},
@@ -58,6 +74,8 @@ _CLASSES = {
     "audio.translations": "Translations openai.resources.audio.translations",
     "moderations": "Moderations openai.resources.moderations",
     "decisions": "Decisions openai.resources.decisions",
+    "realtime": "Realtime openai.resources.realtime.realtime",
+    "beta.realtime": "Realtime openai.resources.beta.realtime.realtime",
 }
 _IMAGE = ("n", "size", "quality", "background", "output_format", "style")
 _PICTURES = ("data", "b64_json")
@@ -161,6 +179,8 @@ def _tracers(wrapping: Wrapping) -> _stainless.Tracers:
 
     @cache
     def tracer(patch: str) -> _calls.Traced | None:
+        if (kind := _CONNECTIONS.get(patch.removeprefix("async_"))) is not None:
+            return _connections.connecting(partial(_watching, kind, wrapping.recorder), "wrap_openai")
         make = _spans.traced_async if patch.startswith("async_") else _spans.traced
         if (shape := _OWN.get(patch.removeprefix("async_"))) is not None:
             return make(shape, wrapping.recorder, "wrap_openai")
@@ -213,6 +233,24 @@ def _server(resource: Any, _: _calls.Kwargs) -> tuple[str, str | None, int | Non
     return _provider(resource) or "openai", *_stainless.server(resource)
 
 
+def _watching(
+    kind: type[_connections.Watch],
+    recorder: _genai.Recorder,
+    resource: Any,
+    _: _calls.Args,
+    kwargs: _calls.Kwargs,
+) -> Callable[[], _connections.Watch]:
+    provider, address, port = _server(resource, kwargs)
+    if (url := getattr(resource._client, "websocket_base_url", None)) is not None:
+        parts = urlsplit(str(url))
+        address, port = parts.hostname, parts.port
+    # Left out of a call that is joined.
+    model = kwargs.get("model")
+    return partial(
+        kind, recorder, (provider, address, port), "chat", model if isinstance(model, str) else None
+    )
+
+
 def _start(operation: str, handler: _genai.TelemetryHandler, resource: Any, request: _calls.Kwargs) -> Any:
     provider, address, port = _server(resource, request)
     return handler.inference(
@@ -247,6 +285,10 @@ def _own(name: str, asked: tuple[str, ...], told: tuple[str, ...], **more: Any) 
     return _operations.shape(_operations.Operation(name, asked, told, **more), _server)
 
 
+_CONNECTIONS: dict[str, type[_connections.Watch]] = {
+    "realtime": _realtime.RealtimeWatch,
+    "responses_connection": _responses_connection.ResponsesWatch,
+}
 # What the official instrumentation has no patch function for.
 _OWN = {
     "chat": _spans.Shape(partial(_start, "chat"), _chat.put_request, _chat.put_answer),

@@ -15,10 +15,11 @@ from ...attributes import SpanKind
 from ...session.decorating import Step
 from ...session.identity import current, open_frame, put_back
 from ...tracing.labels import Id, Labels
-from .. import _calls, _genai, _operations, _spans
+from .. import _calls, _connections, _genai, _operations, _spans
 from .._instrumentor import Instrumentor
 from .._wrapping import Wrapping, wrap
 from . import calls, interactions
+from .live import LiveWatch
 from .tools import with_traced_tools
 
 C = TypeVar("C")
@@ -63,10 +64,11 @@ def wrap_gemini(
 
         client = wrap_gemini(genai.Client())
 
-    `models`, `chats`, `interactions` and their `aio` twins, for the Gemini API and for Vertex AI. Each
-    request makes a span, and so does each function of the user that the SDK calls between two of them. Spans
-    and attributes follow OpenTelemetry's GenAI semantic conventions, with the messages on them unless
-    `PANDAPROBE_CAPTURE_CONTENT` or `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
+    `models`, `chats`, `interactions` and their `aio` twins, and `aio.live`, for the Gemini API and for Vertex
+    AI. Each request and each turn of a live connection makes a span, and so does each function of the user
+    that the SDK calls between two requests. Spans and attributes follow OpenTelemetry's GenAI semantic
+    conventions, with the messages on them unless `PANDAPROBE_CAPTURE_CONTENT` or
+    `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` says otherwise.
 
     Args:
         client: A `google.genai.Client`. Wrapping it twice is the same as once; with other labels, these hold
@@ -105,18 +107,18 @@ class GeminiInstrumentor(Instrumentor):
         from google import genai  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     def fill(self, wrapping: Wrapping) -> None:
-        from google.genai import client, models
+        from google.genai import client, live, models
 
-        _fill(models.Models, models.AsyncModels, wrapping)
+        _fill(models.Models, models.AsyncModels, live.AsyncLive, wrapping)
         interactions.trace(client.Client, client.AsyncClient, wrapping)
 
 
 def _fill_client(client: Any, wrapping: Wrapping) -> None:
-    _fill(client.models, client.aio.models, wrapping)
+    _fill(client.models, client.aio.models, client.aio.live, wrapping)
     interactions.trace(client, client.aio, wrapping)
 
 
-def _fill(models: Any, async_models: Any, wrapping: Wrapping) -> None:
+def _fill(models: Any, async_models: Any, live: Any, wrapping: Wrapping) -> None:
     recorder = wrapping.recorder
     for target, trace, stream in (
         (models, _spans.traced, _call),
@@ -129,6 +131,15 @@ def _fill(models: Any, async_models: Any, wrapping: Wrapping) -> None:
         _recorders[target] = recorder
         wrapping.at_undo(partial(_forget, target))
     _wrap_chats()
+    connecting = _connections.connecting(partial(_watching, recorder), "wrap_gemini")
+    wrapping.method(live, "connect", connecting)
+
+
+def _watching(
+    recorder: _genai.Recorder, live: Any, _: _calls.Args, kwargs: _calls.Kwargs
+) -> Callable[[], _connections.Watch]:
+    server, model = calls.server(live), kwargs.get("model")
+    return partial(LiveWatch, recorder, server, "generate_content", model, config=kwargs.get("config"))
 
 
 # Whose chats are traced: a client's models, or their class.

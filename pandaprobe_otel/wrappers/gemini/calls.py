@@ -52,8 +52,8 @@ def start_embedding(handler: _genai.TelemetryHandler, models: Any, request: Kwar
     return handler.embedding(provider, request_model=model, server_address=address, server_port=port)
 
 
-def ask(invocation: InferenceInvocation, request: Kwargs) -> None:
-    """Writes the parameters, messages and tools of a request."""
+def ask(invocation: InferenceInvocation, request: Kwargs, **parameters: Any) -> None:
+    """Writes the parameters, messages and tools of a request, and parameters that stand elsewhere."""
     config = _config(field(request, "config"))
     for name, attribute in _PARAMETERS.items():
         setattr(invocation, attribute, field(config, name))
@@ -65,11 +65,12 @@ def ask(invocation: InferenceInvocation, request: Kwargs) -> None:
     level = messages.plain(field(thinking, "thinking_level"))
     invocation.reasoning_level = str(level).lower() if level else None
     others = {name: field(config, name) for name in _OTHERS}
-    _spans.put_parameters(invocation, {**others, "thinking_budget": field(thinking, "thinking_budget")})
+    others["thinking_budget"] = field(thinking, "thinking_budget")
+    _spans.put_parameters(invocation, {**others, **parameters})
     if invocation.should_capture_content:
-        invocation.input_messages = messages.input_messages(_contents(field(request, "contents")))
+        invocation.input_messages = messages.input_messages(contents_of(field(request, "contents")))
         invocation.system_instruction = messages.system_instruction(
-            _contents(field(config, "system_instruction"))
+            contents_of(field(config, "system_instruction"))
         )
         invocation.tool_definitions = messages.tool_definitions(field(config, "tools"), _declared) or None
 
@@ -107,7 +108,7 @@ class Reader:
         self._keeps_content = invocation.should_capture_content
         self._begun = False
         self._last: dict[str, Any] = {}
-        self._candidates: dict[int, _Candidate] = {}
+        self._candidates: dict[int, Candidate] = {}
 
     def read(self, chunk: Any) -> bool:
         """Takes a chunk; whether the answer has begun with it, or before."""
@@ -117,7 +118,7 @@ class Reader:
         for given in items(field(chunk, "candidates")):
             index = field(given, "index") or 0
             if index not in self._candidates:
-                self._candidates[index] = _Candidate(self._keeps_content)
+                self._candidates[index] = Candidate(self._keeps_content)
             self._begun = self._candidates[index].add(messages.output_message(given)) or self._begun
         return self._begun
 
@@ -133,10 +134,12 @@ class Reader:
             invocation.finish_reasons = invocation.finish_reasons or ["content_filter"]
         if self._keeps_content:
             invocation.output_messages = [candidate.message() for candidate in candidates]
-        _put_usage(invocation, self._last.get("usage_metadata"))
+        put_usage(invocation, self._last.get("usage_metadata"))
 
 
-class _Candidate:
+class Candidate:
+    """One answer, put together from its chunks."""
+
     def __init__(self, keeps_content: bool) -> None:
         self.finish_reason: str | None = None
         self._keeps_content = keeps_content
@@ -145,6 +148,7 @@ class _Candidate:
         self._pieces: list[str] = []
 
     def add(self, chunk: OutputMessage) -> bool:
+        """Takes a chunk; whether it brings anything."""
         self.finish_reason = chunk.finish_reason or self.finish_reason
         # The last chunk often brings an empty text.
         parts = [part for part in chunk.parts if not isinstance(part, TextPart) or part.content]
@@ -171,7 +175,8 @@ class _Candidate:
         self._pieces = []
 
 
-def _put_usage(invocation: InferenceInvocation, usage: Any) -> None:
+def put_usage(invocation: InferenceInvocation, usage: Any) -> None:
+    """Writes the tokens that a call took."""
     # Of the same kind in the conventions: what a tool's result took is input, what thinking took is output.
     invocation.input_tokens = _sum(usage, "prompt_token_count", "tool_use_prompt_token_count")
     invocation.output_tokens = _sum(usage, "candidates_token_count", "thoughts_token_count")
@@ -211,10 +216,10 @@ def _config_of_embedding(given: Any) -> Any:
     return types.EmbedContentConfig.model_validate(given) if isinstance(given, Mapping) else given
 
 
-def _contents(given: Any) -> Any:
+def contents_of(given: Any) -> Any:
     """Contents whose dicts are models, as the SDK makes them: names in either case, and bytes decoded."""
     if isinstance(given, list):
-        return [_contents(item) for item in items(given)]
+        return [contents_of(item) for item in items(given)]
     if not isinstance(given, Mapping):
         return given
     from google.genai import types
