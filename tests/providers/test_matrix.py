@@ -15,6 +15,7 @@ from typing import Any
 import message_schemas
 import pytest
 import pytest_asyncio
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
@@ -120,16 +121,24 @@ async def run(
     passing: frozenset[str],
 ) -> tuple[list[str], list[Any]]:
     """What a caller sees of a call, byte for byte, and what was sent."""
+    around = trace.get_current_span()
+
+    def between(chunk: Any) -> bool:
+        assert trace.get_current_span() is around, "what runs between two chunks is below the call"
+        return outcome == "broken off" and ANSWER[:5] in repr(chunk)
+
     api.sent.clear()
     api.stalled.clear()
     seen: list[Any] = []
     ended = ""
     try:
-        reading = read(surface(client, asked), seen, until=_begun_to if outcome == "broken off" else None)
+        reading = read(surface(client, asked), seen, until=between)
         if outcome == "cancelled":
             await _cancel(asyncio.create_task(reading), seen, surface.streams, api)
         else:
             await reading
+    except AssertionError:
+        raise
     except (Exception, asyncio.CancelledError) as error:
         ended = f"{type(error).__name__}: {error}"
     if outcome == "broken off":
@@ -138,12 +147,8 @@ async def run(
         gc.collect()
         for _ in range(9):
             await asyncio.sleep(0)
+    assert trace.get_current_span() is around, "what runs after the call is below it"
     return [*(_bytes(one, passing) for one in seen), ended], list(api.sent)
-
-
-def _begun_to(chunk: Any) -> bool:
-    """Whether a chunk has some of the answer."""
-    return ANSWER[:5] in repr(chunk)
 
 
 async def _cancel(task: "asyncio.Task[Any]", seen: list[Any], streams: bool, api: ProviderAPI) -> None:

@@ -43,6 +43,8 @@ def read_raw_with(
             return stream
 
     around = sys.exc_info()[1]
+    # What the caller does until he reads it is no part of the call.
+    invocation.suspend()
 
     def end() -> None:
         error = failure_since(around)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ... import guard
 from ...attributes import HTTP_RESPONSE_STATUS_CODE
-from .. import _genai
+from .. import _genai, _status
 from .._genai.parts import Error
 
 # The lowest HTTP status that is one.
@@ -86,7 +86,7 @@ class _Body:
                 if error is None:
                     self._invocation.stop()
                 else:
-                    _genai.put_status(self._invocation, error)
+                    _status.note(self._invocation.span, error)
                     self._invocation.fail(error)
 
     def _end_at_exit(self) -> None:
