@@ -33,6 +33,7 @@ PROVIDERS = {
 }
 # The tables of surfaces, without what is the same for all of them.
 _TABLES = (
+    "matrix",
     "openai",
     "anthropic",
     "anthropic_tools",
@@ -110,7 +111,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "integration", "providers", "frameworks", "report"]
+nox.options.sessions = ["lint", "types", "tests", "integration", "report"]
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -183,8 +184,13 @@ def tests(session: nox.Session, otel: str) -> None:
     run_pytest(session, "-m", "not integration", "--cov", "--cov-report=", *left_out)
 
 
-@nox.session(requires=["wheel"])
+@nox.session(requires=["programs", "providers", "frameworks"], venv_backend="none")
 def integration(session: nox.Session) -> None:
+    """With what others make: programs and packages, the SDKs of providers, agent frameworks."""
+
+
+@nox.session(requires=["wheel"])
+def programs(session: nox.Session) -> None:
     """Beside other packages and against other programs."""
     built = install_wheel(session, *group("integration"))
     session.env["PANDAPROBE_WHEEL"] = str(built)
@@ -213,7 +219,7 @@ def frameworks(session: nox.Session, environment: str) -> None:
     run_pytest(session, "--cov", "--cov-report=", folder=f"tests/frameworks/{environment}")
 
 
-@nox.session(requires=["tests", "integration", "providers", "frameworks"])
+@nox.session(requires=["tests", "integration"])
 def report(session: nox.Session) -> None:
     """Coverage of all runs together, and how many tests there were."""
     session.install("coverage")

@@ -75,12 +75,12 @@ def follow_stream(stream: Any, reads: Reads | None) -> Any:
 @guard.never_raises
 def _set_off(stream: Any) -> None:
     invocation = stream._self_invocation
+    # What the caller does between two chunks is no part of the call.
+    invocation.suspend()
     stream._self_around = sys.exc_info()[1]
     # Until the answer begins: upstream takes the time of the first chunk, which may hold no more than a role.
     vars(invocation)[_CLOCK] = _untimed
     keep_open(stream)
-    # What the caller does between two chunks is no part of the call.
-    invocation.suspend()
     if stream._self_reads is not None:
         stream._self_reader = stream._self_reads(invocation)
 
