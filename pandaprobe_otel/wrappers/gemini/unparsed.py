@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ... import guard
 from ...attributes import HTTP_RESPONSE_STATUS_CODE
-from .. import _genai, _status
+from .. import _status
 from .._genai.parts import Error
 
 # The lowest HTTP status that is one.
