@@ -1,13 +1,12 @@
 """Answers of a model over a connection: each has a span that ends, whatever becomes of the connection."""
 
-import atexit
-import os
 from abc import abstractmethod
 from typing import Any, cast
 
 from wrapt import ObjectProxy
 
 from .. import guard
+from ._genai import keep_open
 from ._genai.parts import Error, InferenceInvocation
 
 
@@ -21,7 +20,7 @@ class Turn:
         self.error: Error | None = None
         """What the server reported since it was heard of last."""
         if invocation is not None:
-            _keep_open(self)
+            keep_open(self)
 
     @property
     def keeps_content(self) -> bool:
@@ -44,7 +43,6 @@ class Turn:
         invocation, self.invocation = self.invocation, None
         if invocation is None:
             return
-        _open.discard(self)
         if at is not None:
             span: Any = _EndedAt(invocation.span)
             span._self_at = at
@@ -56,6 +54,10 @@ class Turn:
                 invocation.stop()
             else:
                 invocation.fail(error)
+
+    @guard.never_raises
+    def _pandaprobe_abandon(self) -> None:
+        self.end()
 
     @abstractmethod
     def tell(self, invocation: InferenceInvocation) -> None:
@@ -69,20 +71,3 @@ class _EndedAt(ObjectProxy):  # pyright: ignore[reportUntypedBaseClass, reportMi
 
     def end(self) -> None:
         cast(Any, self).__wrapped__.end(self._self_at)
-
-
-_open: set[Turn] = set()
-
-
-def _keep_open(turn: Turn) -> None:
-    if not _open:
-        # Anew, so that it runs before the exit handlers of a provider that was made since.
-        atexit.unregister(_end_open)
-        atexit.register(_end_open, os.getpid())
-    _open.add(turn)
-
-
-def _end_open(pid: int) -> None:
-    """Ends the spans of the answers that this process, not the one it forked from, leaves open."""
-    for turn in list(_open) if pid == os.getpid() else ():
-        guard.never_raises(turn.end)()

@@ -147,7 +147,7 @@ def running(upstreams: Mapping[str, str]) -> Iterator[ProviderAPI]:
             # Without a date, which differs.
             self.send_response_only(answer.status)
             self.send_header("content-type", answer.kind)
-            self.send_header("x-request-id", "req_1")
+            self.send_header("request-id" if "/messages" in self.path else "x-request-id", "req_1")
             self.send_header("content-length", str(len(answer.body)))
             self.end_headers()
 

@@ -2,6 +2,10 @@
 
 import asyncio
 import gc
+import importlib
+import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import in_process
@@ -101,6 +105,36 @@ def test_an_error_of_the_reader_ends_the_span_with_what_was_read(mock: AIMock, s
     assert attributes(inside)["error.type"] == "KeyError"
     assert outside.status.status_code is StatusCode.UNSET
     assert [parts(span)[0]["content"][:5] for span in spans.spans] == ["Hello"] * 2
+
+
+def test_the_time_to_the_first_chunk_is_that_of_the_first_content_and_is_taken_once(spans: Captured) -> None:
+    http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.split(".")[0])
+    pause = 0.1
+
+    def chunks() -> Iterator[bytes]:
+        for delta in ({"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo."}):
+            choice = {"index": 0, "delta": delta, "finish_reason": None}
+            chunk = {
+                "id": "1",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": "m",
+                "choices": [choice],
+            }
+            yield f"data: {json.dumps(chunk)}\n\n".encode()
+            time.sleep(pause)
+        yield b"data: [DONE]\n\n"
+
+    def answer(_: Any) -> Any:
+        return http.Response(200, headers={"content-type": "text/event-stream"}, content=chunks())
+
+    http_client = openai.DefaultHttpxClient(transport=http.MockTransport(answer))
+    with openai.OpenAI(api_key="none", http_client=http_client) as client:
+        begun = time.perf_counter()
+        stream = wrap_openai(client).chat.completions.create(**STREAM)
+        seen = [time.perf_counter() for chunk in stream if chunk.choices[0].delta.content]
+    (span,) = spans.spans
+    assert pause <= attributes(span)["gen_ai.response.time_to_first_chunk"] <= seen[0] - begun
 
 
 SENDS = {

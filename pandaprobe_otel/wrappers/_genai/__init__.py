@@ -4,6 +4,7 @@
 documentation is listed in `UNDOCUMENTED`, which a test resolves against the versions that are installed.
 """
 
+from .endings import keep_open
 from .handlers import Recorder, TelemetryHandler
 from .nesting import is_covered, is_traced
 from .official import UNDOCUMENTED as _OF_INSTRUMENTATIONS
@@ -23,6 +24,7 @@ __all__ = [
     "is_covered",
     "is_traced",
     "is_unread",
+    "keep_open",
     "official",
     "read_raw_with",
     "read_with",

@@ -27,16 +27,16 @@ def failure_since(before: BaseException | None) -> BaseException | None:
 _open: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
 
 
-def keep_open(proxy: Any) -> None:
+def keep_open(call: Any) -> None:
     """Has `_pandaprobe_abandon` of this called at the exit of the process, unless it is gone by then."""
     if not _open:
         # Anew, so that it runs before the exit handlers of a provider that was made since.
         atexit.unregister(_end_open)
         atexit.register(_end_open, os.getpid())
-    _open[id(proxy)] = proxy
+    _open[id(call)] = call
 
 
 def _end_open(pid: int) -> None:
-    """Ends the spans of the streams that this process, not the one it forked from, leaves open."""
-    for proxy in list(_open.values()) if pid == os.getpid() else ():
-        proxy._pandaprobe_abandon()
+    """Ends the spans of what this process, not the one it forked from, leaves open."""
+    for call in list(_open.values()) if pid == os.getpid() else ():
+        call._pandaprobe_abandon()

@@ -4,10 +4,8 @@ Where their body is still to be read, the span ends with it, and not with the ca
 them, since the SDK itself replaces their `parse`.
 """
 
-import atexit
 import inspect
 import json
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any, cast
@@ -15,6 +13,7 @@ from typing import Any, cast
 from ... import guard
 from ...attributes import HTTP_RESPONSE_STATUS_CODE
 from .. import _status
+from .._genai import keep_open
 from .._genai.parts import Error
 
 # The lowest HTTP status that is one.
@@ -51,19 +50,17 @@ class _Body:
         self._streamed = streamed
         self._tell = tell
         self._closing = ""
-        self._pid = os.getpid()
 
     def watch(self, closing: str) -> None:
         """Ends the span where the body is closed, or the process ends."""
         self._closing = closing
         vars(self._http)[closing] = _after(getattr(self._http, closing), self.end)
-        atexit.register(self._end_at_exit)
+        keep_open(self)
 
     @guard.never_raises
     def release(self) -> None:
         """Leaves it to whoever parses the body to end the span."""
         cast("dict[str, Any]", vars(self._http)).pop(self._closing, None)
-        atexit.unregister(self._end_at_exit)
 
     @guard.never_raises
     def take(self, parsed: Any) -> Any:
@@ -89,10 +86,8 @@ class _Body:
                     _status.note(self._invocation.span, error)
                     self._invocation.fail(error)
 
-    def _end_at_exit(self) -> None:
-        # Not in a child that was forked.
-        if os.getpid() == self._pid:
-            self.end()
+    def _pandaprobe_abandon(self) -> None:
+        self.end()
 
 
 def _watch(response: Any, body: _Body) -> None:

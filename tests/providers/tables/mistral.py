@@ -3,8 +3,6 @@
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pydantic import BaseModel
-
 from pandaprobe_otel.wrappers import wrap_mistral
 
 from . import NUMBERS, Surface, Table, method
@@ -26,10 +24,6 @@ TOOL = {
 NO_REFUSAL = {"refusal": "Mistral's API has none: a model says so in its text"}
 # aimock sends no usage on streams that do not ask for it, which Mistral's have no way to.
 NO_USAGE = {"gen_ai.usage.input_tokens": None, "gen_ai.usage.output_tokens": None}
-
-
-class Answer(BaseModel):
-    """What `parse` asks for; the model answers something else, which is left to the caller."""
 
 
 def chat(prompt: str) -> dict[str, Any]:
