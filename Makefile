@@ -1,6 +1,6 @@
 # `make demo` needs no key and no account; `make test` is what CI runs. Each makes what it runs in.
 PYTHON ?= python3
-JOBS ?= 3
+JOBS ?= 2
 UV = .tools/bin/uv --quiet
 
 .PHONY: demo test clean

@@ -18,6 +18,8 @@ TOOL = {"toolUseId": "call_1", "name": "get_weather", "input": {"city": "Paris"}
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else an answer in two pieces takes 40 ms.
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         asked = self.rfile.read(int(self.headers["content-length"])).decode()

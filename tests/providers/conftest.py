@@ -1,5 +1,6 @@
 """Spans of this process, collected, and a mock of the providers to make them with."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,3 +48,12 @@ def provider_server(mock: aimock.AIMock) -> Iterator[provider_api.ProviderAPI]:
         provider_api.running({"/model/": bedrock.url, "/": mock.url}) as running,
     ):
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_garbage() -> Iterator[None]:
+    """Leaves the SDKs' own objects out of each collection, which takes 0.3 s with them."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
