@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.error import HTTPError
 
-from .refusals import ERRORS, MISTRAL_CALL, REFUSALS, WHOLE
+from .answers import ERRORS, MISTRAL_CALL, REFUSALS, WHOLE
 
 # What a request says -> what becomes of it.
 REFUSE, REFUSED, FAIL, HANG_UP, STALL = b"refuse me", b"too many", b"fail midway", b"hang up", b"stall"

@@ -1,4 +1,4 @@
-"""What `wrap_bedrock` promises for each operation, with boto3 and aiobotocore, against a fake of our own."""
+"""What `wrap_bedrock` promises beside what `test_matrix.py` runs, against a fake of our own."""
 
 import json
 from collections.abc import Iterator
@@ -120,7 +120,6 @@ SURFACES: dict[str, Any] = {
     "invoke_model": _invoke,
     "invoke_model_with_response_stream": _invoke_stream,
 }
-STREAMS = [name for name in SURFACES if "stream" in name]
 
 
 async def test_a_body_that_nobody_reads_is_no_failure(fake: FakeBedrock, spans: Captured) -> None:

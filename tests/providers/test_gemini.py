@@ -1,4 +1,4 @@
-"""What `wrap_gemini` promises for each surface of google-genai.
+"""What `wrap_gemini` promises beside what `test_matrix.py` runs.
 
 Against aimock, and where that has gaps against a server that says what Google's own does.
 """
@@ -51,7 +51,6 @@ SURFACES: dict[str, Surface] = {
         lambda client, ask: chat(client.aio.chats, ask).send_message_stream(ask["contents"])
     ),
 }
-STREAMS = [name for name in SURFACES if "stream" in name]
 HEAD = {"modelVersion": "gemini-2.5-flash-001", "responseId": "r1"}
 
 

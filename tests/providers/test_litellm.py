@@ -1,4 +1,4 @@
-"""What `wrap_litellm` promises for each function of litellm, against aimock."""
+"""What `wrap_litellm` promises beside what `test_matrix.py` runs."""
 
 import asyncio
 import gc
@@ -40,10 +40,6 @@ litellm = pytest.importorskip("litellm", reason="litellm is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 MODEL = "openai/gpt-4o"
-TOOL = {
-    "type": "function",
-    "function": {"name": "get_weather", "description": "The weather.", "parameters": {"type": "object"}},
-}
 USAGE = {"include_usage": True}
 CHAT: dict[str, Surface] = {
     "completion": lambda sdk, ask: sdk.completion(**ask),
@@ -69,7 +65,6 @@ RESPONSES: dict[str, Surface] = {
     ),
 }
 SURFACES = CHAT | RESPONSES
-STREAMS = [name for name in SURFACES if "stream" in name]
 
 
 def as_response(ask: dict[str, Any]) -> dict[str, Any]:
@@ -123,9 +118,6 @@ def api() -> Iterator[scripted.Scripted]:
 @pytest.fixture(params=SURFACES)
 def surface(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-# Each surface
 
 
 @pytest.mark.parametrize("name", ["text_completion", "atext_completion"])

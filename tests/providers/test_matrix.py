@@ -22,9 +22,9 @@ from opentelemetry.trace import StatusCode
 from pandaprobe_otel import session
 from pandaprobe_otel.testing import Captured
 
+from .answers import REFUSAL
 from .conftest import ANSWER
 from .provider_api import ProviderAPI
-from .refusals import REFUSAL
 from .surfaces import attributes, lasting, parts, read
 from .tables import OUTCOMES, WRAPPERS, Surface, Table
 

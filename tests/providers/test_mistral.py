@@ -1,4 +1,4 @@
-"""What `wrap_mistral` promises for each surface of the mistralai package.
+"""What `wrap_mistral` promises beside what `test_matrix.py` runs.
 
 Against aimock, and where that has gaps against a server that says what Mistral's own does.
 """
@@ -51,7 +51,6 @@ SURFACES: dict[str, Surface] = {
     "chat.stream": lambda client, ask: client.chat.stream(**ask),
     "chat.stream_async": lambda client, ask: client.chat.stream_async(**ask),
 }
-STREAMS = [name for name in SURFACES if "stream" in name]
 
 
 def ask(prompt: str, **more: Any) -> dict[str, Any]:
@@ -70,10 +69,6 @@ def chunk(finish_reason: str | None = None, usage: Any = None, **delta: Any) -> 
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     head = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
     return {**head, "choices": [choice], **({"usage": usage} if usage else {})}
-
-
-CHUNKS = [chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo.")]
-LAST = chunk("stop", USAGE, content="")
 
 
 @pytest.fixture
@@ -110,9 +105,6 @@ def scripted_client(api: scripted.Scripted, make: Make) -> Any:
 @pytest.fixture(params=SURFACES)
 def surface(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-# Each surface
 
 
 @pytest.mark.parametrize("method", ["parse", "parse_async", "parse_stream", "parse_stream_async"])
@@ -167,7 +159,7 @@ def test_several_tool_calls_of_one_chunk_stay_apart(
         {"name": "get_weather", "arguments": json.dumps({"city": city})} for city in ("Paris", "Rome")
     ]
     calls = [{"id": name, "function": function} for name, function in zip("ab", functions, strict=True)]
-    api.streams(*CHUNKS[:1], chunk("tool_calls", USAGE, tool_calls=calls))
+    api.streams(chunk(role="assistant", content=""), chunk("tool_calls", USAGE, tool_calls=calls))
     list(scripted_client.chat.stream(**ask("weather", tools=[TOOL])))
     (span,) = spans.spans
     assert [(part["id"], part["arguments"]["city"]) for part in parts(span)] == [
