@@ -46,11 +46,18 @@ def read_raw_with(
     # What the caller does until he reads it is no part of the call.
     invocation.suspend()
 
+    was_told = False
+
+    def tell_once(answer: Any) -> None:
+        nonlocal was_told
+        was_told = True
+        tell(answer)
+
     def end() -> None:
         error = failure_since(around)
         with invocation.activate():
             if error is None:
-                if (body := _body(response.http_response)) is not None:
+                if not was_told and (body := _body(response.http_response)) is not None:
                     tell(body)
                 invocation.stop()
             else:
@@ -58,7 +65,7 @@ def read_raw_with(
                 invocation.fail(error)
 
     proxy = _proxy()(response, safely, end)
-    proxy._self_tell = tell
+    proxy._self_tell = tell_once
     return follow_raw(proxy, lambda _: Beginning(lambda _: True))
 
 
