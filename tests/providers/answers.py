@@ -4,6 +4,14 @@ import json
 from typing import Any
 
 REFUSAL = "I cannot help with that."
+# An item of OpenAI's and Mistral's responses.
+SAID = {
+    "type": "message",
+    "id": "msg_1",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
+}
 _PIECES = ("I cannot help", " with that.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import aimock
 import bedrock_fake
 import pytest
+import scripted
 
 from pandaprobe_otel.testing import Captured, capture
 
@@ -57,3 +58,9 @@ def _quick_garbage() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def api() -> Iterator[scripted.Scripted]:
+    with scripted.running() as running:
+        yield running

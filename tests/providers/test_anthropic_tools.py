@@ -2,7 +2,6 @@
 
 import gc
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -117,12 +116,6 @@ class Loop:
                 for one in (asks, TELLS)
             ]
             api._answers = [(200, "text/event-stream", [body.encode()], False) for body in bodies]
-
-
-@pytest.fixture
-def api() -> Iterator[scripted.Scripted]:
-    with scripted.running() as running:
-        yield running
 
 
 @pytest.fixture(params=["sync", "async", "sync stream", "async stream"])

@@ -113,12 +113,6 @@ def client(mock: AIMock, make: Make) -> Any:
 
 
 @pytest.fixture
-def api() -> Iterator[scripted.Scripted]:
-    with scripted.running() as running:
-        yield running
-
-
-@pytest.fixture
 def scripted_client(api: scripted.Scripted, make: Make) -> Any:
     return wrap_gemini(make(api.url))
 

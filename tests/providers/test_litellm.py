@@ -109,12 +109,6 @@ def ask(mock: AIMock) -> Any:
     return ask
 
 
-@pytest.fixture
-def api() -> Iterator[scripted.Scripted]:
-    with scripted.running() as running:
-        yield running
-
-
 @pytest.fixture(params=SURFACES)
 def surface(request: pytest.FixtureRequest) -> str:
     return request.param

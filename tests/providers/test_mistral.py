@@ -5,7 +5,7 @@ Against aimock, and where that has gaps against a server that says what Mistral'
 
 import gc
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -89,12 +89,6 @@ async def make() -> AsyncIterator[Callable[[str], Any]]:
 @pytest.fixture
 def client(mock: AIMock, make: Make) -> Any:
     return wrap_mistral(make(mock.url))
-
-
-@pytest.fixture
-def api() -> Iterator[scripted.Scripted]:
-    with scripted.running() as running:
-        yield running
 
 
 @pytest.fixture

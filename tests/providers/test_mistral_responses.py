@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 from pandaprobe_otel.testing import Captured
 from pandaprobe_otel.wrappers import instrument, uninstrument, wrap_mistral
 
+from .answers import SAID
 from .surfaces import assert_error, assert_tool_call, attributes, collect, outcome, parts, run_in_session
 
 pytest.importorskip("mistralai.client.responses", reason="mistralai before 3 has no responses")
@@ -29,13 +30,6 @@ THOUGHT = {
     "id": "rs_1",
     "summary": [],
     "content": [{"type": "reasoning_text", "text": "Sun."}],
-}
-SAID = {
-    "type": "message",
-    "id": "msg_1",
-    "role": "assistant",
-    "status": "completed",
-    "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
 }
 RESPONSE: dict[str, Any] = {
     "id": "resp_1",

@@ -14,17 +14,11 @@ from opentelemetry.trace import StatusCode
 from pandaprobe_otel.testing import Captured
 from pandaprobe_otel.wrappers import instrument, uninstrument, unwrap, wrap_openai
 
+from .answers import SAID
 from .surfaces import assert_error, attributes, close, collect, outcome, parts, run_in_session
 
 openai = pytest.importorskip("openai")
 
-SAID = {
-    "type": "message",
-    "id": "msg_1",
-    "role": "assistant",
-    "status": "completed",
-    "content": [{"type": "output_text", "text": "Hello.", "annotations": []}],
-}
 RESPONSE: dict[str, Any] = {
     "id": "resp_1",
     "object": "response",

@@ -2,7 +2,6 @@
 
 import gc
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -89,12 +88,6 @@ class Loop:
     async def run(self, client: Any) -> str:
         answer = self.runner.run(client, ASKED, max_steps=3, stream=self.streamed)
         return (await answer if self.asynchronous else answer).output_text
-
-
-@pytest.fixture
-def api() -> Iterator[scripted.Scripted]:
-    with scripted.running() as running:
-        yield running
 
 
 @pytest.fixture(params=["sync", "async", "sync stream", "async stream"])
